@@ -1,0 +1,60 @@
+// Package board is a noun: it names the machine an agent runs on, its identity, lines, clock and durable files.
+//
+// It is the ground floor: every other package may import it and it imports nothing of ours. Package board/linux is a
+// real machine, package board/sim one of memory and files, and package board/boardtest the contract both keep.
+package board
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// ErrUnsupported means that this board lacks the part; it is not a fault.
+var ErrUnsupported = errors.New("not supported on this board")
+
+// Identity says which machine this is. Every field may be empty except ID.
+type Identity struct {
+	ID        string `json:"id"`                   // the name the cloud knows it by, 1 to 64 of [A-Za-z0-9_.-]
+	Model     string `json:"model,omitempty"`      // device tree model or DMI product, as the vendor spells it
+	Serial    string `json:"serial,omitempty"`     // device tree serial-number or DMI serial
+	MachineID string `json:"machine_id,omitempty"` // /etc/machine-id, 32 hex digits; changes with a new installation
+	Kernel    string `json:"kernel,omitempty"`     // release, as uname -r prints it
+	Arch      string `json:"arch,omitempty"`       // GOARCH
+}
+
+// A Clock tells the time and waits. It is handed to everything that waits, so that a day can pass in a second.
+type Clock interface {
+	// Now returns wall time with a monotonic reading.
+	Now() time.Time
+	// Timer returns a channel that receives once after d, and a function that releases the timer early.
+	Timer(d time.Duration) (fired <-chan time.Time, stop func())
+	// Trusted reports whether the wall time was set from outside (NTP, RTC the operator vouches for). An untrusted
+	// clock still measures intervals.
+	Trusted() bool
+}
+
+// A Line is one GPIO line, already requested from its chip.
+type Line interface {
+	// Read returns the level. An output returns what it was last told to drive; the chip is not asked.
+	Read() (high bool, err error)
+	// Drive sets the level. It is an error on an input.
+	Drive(high bool) error
+}
+
+// A Board is one machine. Every field may be nil or empty on a board that lacks the part, except Clock, Files and Logs.
+type Board struct {
+	Identity Identity
+	Root     string // the directory below which proc and sys lie: "/" on a real machine
+	Clock    Clock
+	Lines    map[string]Line // by the name the configuration gives them
+	Files    Files
+	Logs     Dir // where the spool keeps its segments
+	Power    Power
+}
+
+// Power restarts the machine.
+type Power interface {
+	// Reboot asks for an orderly restart and returns when it is under way. It does not wait for the end.
+	Reboot(ctx context.Context) error
+}

@@ -1,0 +1,87 @@
+// Package arch holds the floor plan, and fails when an import leaves it. Run it with -count=1: the test cache does not
+// see what go list reads.
+package arch
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "holdfast/"
+
+// plan says which of our packages each package may import. A package that is not listed may not exist. The ground floor
+// (board and board/strict) is open to nouns and drivers; cmd/... may import anything.
+var plan = map[string]string{
+	// ground floor
+	"board":        "",
+	"board/strict": "",
+	// leaves
+	"agent/shadow": "board/strict", "agent/spool": "", "agent/digest": "",
+	// nouns
+	"collectors": "board",
+	"actuators":  "board",
+	"agent/link": "board board/strict agent/shadow",
+	"agent":      "board board/strict collectors actuators agent/link agent/shadow agent/spool agent/digest",
+	// drivers: import nouns, are imported by cmd alone
+	"board/linux":         "board",
+	"board/sim":           "board",
+	"board/boardtest":     "board",
+	"collectors/host":     "collectors board",
+	"collectors/units":    "collectors board",
+	"collectors/journal":  "collectors board",
+	"collectors/pins":     "collectors board",
+	"actuators/relay":     "actuators board",
+	"actuators/unit":      "actuators board",
+	"actuators/script":    "actuators board",
+	"actuators/power":     "actuators board",
+	"agent/link/mqtt":     "agent/link board",
+	"agent/link/linktest": "agent/link board",
+	"agent/warden":        "agent actuators board board/strict",
+	"agent/local":         "agent board board/strict",
+}
+
+func TestImportsStayOnTheFloorPlan(t *testing.T) {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...")
+	out, err := cmd.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			t.Fatalf("go list: %s", exit.Stderr)
+		}
+		t.Fatal(err)
+	}
+	seen := 0
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimPrefix(p.ImportPath, module)
+		seen++
+		if strings.HasPrefix(name, "cmd/") {
+			continue
+		}
+		may, listed := plan[name]
+		if !listed {
+			t.Errorf("%s: not in the plan", name)
+		}
+		for _, imp := range p.Imports {
+			if dep, ours := strings.CutPrefix(imp, module); ours && !slices.Contains(strings.Fields(may), dep) {
+				t.Errorf("%s may not import %s", name, dep)
+			}
+		}
+	}
+	if seen < 5 {
+		t.Fatalf("go list found %d packages: the check saw nothing", seen)
+	}
+}
