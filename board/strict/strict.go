@@ -90,9 +90,11 @@ func Unmarshal(data []byte, v any, l Limits) error {
 }
 
 // Join returns the path of member key below path: keys are parted by dots, a dot or backslash inside a key is escaped
-// with a backslash. The empty path is the top.
+// with a backslash, an empty key is \e. The empty path is the top.
 func Join(path, key string) string {
-	if strings.ContainsAny(key, `.\`) {
+	if key == "" {
+		key = `\e`
+	} else if strings.ContainsAny(key, `.\`) {
 		key = strings.NewReplacer(`\`, `\\`, `.`, `\.`).Replace(key)
 	}
 	if path == "" {

@@ -57,6 +57,7 @@ func TestTreeRefuses(t *testing.T) {
 		{"NaN", `[NaN]`, "unexpected 'N', a value is wanted"},
 		{"wrong case of true", `[True]`, "unexpected 'T', a value is wanted"},
 		{"path with dots", `{"a.b":{"c\\":[0,x]}}`, `a\.b.c\\\\.1: unexpected 'x'`},
+		{"path with an empty name", `{"":{"":x}}`, `\e.\e: unexpected 'x'`},
 		{"control characters in a name are not printed", `{"\u001b[2J":x}`, `\\x1b[2J: unexpected 'x'`},
 	} {
 		tree, err := strict.Tree([]byte(tt.data), strict.Limits{})
