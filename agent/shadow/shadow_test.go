@@ -59,6 +59,7 @@ func TestDiffIsTheSmallestPatch(t *testing.T) {
 		{`{}`, `{"a":{}}`, `{"a":{}}`},
 		{`{"a":1}`, `{"a":null}`, `{"a":null}`},
 		{`{"a":0}`, `{"a":-0.0}`, `{}`},
+		{`{}`, `{"a":null}`, `{}`},
 	} {
 		if got := shadow.Diff(tree(t, tt[0]), tree(t, tt[1])); !reflect.DeepEqual(got, tree(t, tt[2])) {
 			t.Errorf("Diff(%s, %s) = %v, want %s", tt[0], tt[1], got, tt[2])

@@ -170,6 +170,27 @@ func TestUnknownMembersAreSkippedOnWishButNotOtherCases(t *testing.T) {
 	}
 }
 
+func TestTheOutermostOfTwoFieldsOfOneNameCounts(t *testing.T) {
+	type deep struct {
+		Same  string `json:"same"`
+		Twice int    `json:"twice"`
+	}
+	type other struct {
+		Twice int `json:"twice"`
+	}
+	var v struct {
+		deep
+		other
+		Same int `json:"same"`
+	}
+	if err := strict.Unmarshal([]byte(`{"same":1}`), &v, strict.Limits{}); err != nil || v.Same != 1 {
+		t.Errorf("same = %d, %v", v.Same, err)
+	}
+	if err := strict.Unmarshal([]byte(`{"twice":1}`), &v, strict.Limits{}); err == nil {
+		t.Error("a name of two fields was taken for one of them")
+	}
+}
+
 func TestLimitsAreTheCallers(t *testing.T) {
 	for _, l := range []strict.Limits{{Bytes: 10}, {Depth: 2}, {Members: 3}} {
 		if _, err := strict.Tree([]byte(`{"a":[[1,2]]}`), l); err == nil {
