@@ -173,10 +173,10 @@ func TestUnknownMembersAreSkippedOnWishButNotOtherCases(t *testing.T) {
 func TestTheOutermostOfTwoFieldsOfOneNameCounts(t *testing.T) {
 	type deep struct {
 		Same  string `json:"same"`
-		Twice int    `json:"twice"`
+		Twice int
 	}
 	type other struct {
-		Twice int `json:"twice"`
+		Twice int
 	}
 	var v struct {
 		deep
@@ -186,7 +186,7 @@ func TestTheOutermostOfTwoFieldsOfOneNameCounts(t *testing.T) {
 	if err := strict.Unmarshal([]byte(`{"same":1}`), &v, strict.Limits{}); err != nil || v.Same != 1 {
 		t.Errorf("same = %d, %v", v.Same, err)
 	}
-	if err := strict.Unmarshal([]byte(`{"twice":1}`), &v, strict.Limits{}); err == nil {
+	if err := strict.Unmarshal([]byte(`{"Twice":1}`), &v, strict.Limits{}); err == nil {
 		t.Error("a name of two fields was taken for one of them")
 	}
 }
