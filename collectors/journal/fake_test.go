@@ -56,7 +56,7 @@ func playJournalctl(mode string) {
 	case "deaf":
 		signal.Ignore(syscall.SIGTERM)
 		fmt.Printf(`{"MESSAGE":"deaf","_PID":"%d"}`+"\n", os.Getpid())
-		select {}
+		time.Sleep(time.Hour) // select {} would be a deadlock, and end by itself
 	case "nosuchcursor":
 		fmt.Fprintln(os.Stderr, "Failed to seek to cursor: Invalid argument")
 		os.Exit(1)
