@@ -129,6 +129,7 @@ func next(t *testing.T, samples <-chan collectors.Sample) collectors.Sample {
 	t.Helper()
 	select {
 	case s := <-samples:
+		measured(t, s)
 		return s
 	case <-time.After(30 * time.Second):
 		t.Fatal("no sample")
@@ -357,5 +358,15 @@ func TestABadFilterCanBeReplaced(t *testing.T) {
 	_ = j.Stream(t.Context(), nil) // this program always ends at once
 	if argv := calls(t, dir); len(argv) != 1 || !strings.Contains(argv[0], "--priority=7") {
 		t.Errorf("calls = %q", argv)
+	}
+}
+
+// measured fails the test when a sample holds a field that the table does not explain.
+func measured(t *testing.T, s collectors.Sample) {
+	t.Helper()
+	for _, f := range s.Fields {
+		if !slices.ContainsFunc(journal.Measures(), func(m collectors.Measure) bool { return m.Source == s.Source && m.Field == f.Name }) {
+			t.Errorf("%s is not in the table of %s", f.Name, s.Source)
+		}
 	}
 }

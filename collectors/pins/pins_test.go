@@ -2,6 +2,7 @@ package pins_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -92,7 +93,10 @@ func TestSamplesOfLines(t *testing.T) {
 	gone.Break(syscall.ENODEV)
 	p := pins.New(map[string]board.Line{"pump": pump, "gone": gone, "door": door})
 	var got []string
-	err := p.Collect(t.Context(), func(s collectors.Sample) { got = append(got, string(s.AppendJSON(nil))) })
+	err := p.Collect(t.Context(), func(s collectors.Sample) {
+		measured(t, s)
+		got = append(got, string(s.AppendJSON(nil)))
+	})
 	if !errors.Is(err, syscall.ENODEV) {
 		t.Errorf("Collect = %v, want the fault of the line that is gone", err)
 	}
@@ -115,5 +119,15 @@ func TestSamplesOfLines(t *testing.T) {
 func TestNoLinesAreNoData(t *testing.T) {
 	if err := pins.New(nil).Collect(t.Context(), nil); !errors.Is(err, collectors.ErrNoData) {
 		t.Errorf("Collect without lines = %v, want ErrNoData", err)
+	}
+}
+
+// measured fails the test when a sample holds a field that the table does not explain.
+func measured(t *testing.T, s collectors.Sample) {
+	t.Helper()
+	for _, f := range s.Fields {
+		if !slices.ContainsFunc(pins.Measures(), func(m collectors.Measure) bool { return m.Source == s.Source && m.Field == f.Name }) {
+			t.Errorf("%s is not in the table of %s", f.Name, s.Source)
+		}
 	}
 }

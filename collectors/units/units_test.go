@@ -47,7 +47,10 @@ func TestSamplesOfUnits(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := ""
-		err := u.Collect(t.Context(), func(s collectors.Sample) { got = s.Instance + " " + string(s.AppendJSON(nil)) })
+		err := u.Collect(t.Context(), func(s collectors.Sample) {
+			measured(t, s)
+			got = s.Instance + " " + string(s.AppendJSON(nil))
+		})
 		if err != nil || !strings.HasPrefix(got, "a.service ") || !strings.HasSuffix(got, `"fields":`+tt.want+"}") {
 			t.Errorf("%+v: %s, %v, want %s", tt.state, got, err, tt.want)
 		}
@@ -151,6 +154,16 @@ func TestADialThatFindsNoBus(t *testing.T) {
 		}
 		if err := u.Collect(t.Context(), nil); !errors.Is(err, collectors.ErrNoData) {
 			t.Errorf("%s: %v, want ErrNoData", name, err)
+		}
+	}
+}
+
+// measured fails the test when a sample holds a field that the table does not explain.
+func measured(t *testing.T, s collectors.Sample) {
+	t.Helper()
+	for _, f := range s.Fields {
+		if !slices.ContainsFunc(units.Measures(), func(m collectors.Measure) bool { return m.Source == s.Source && m.Field == f.Name }) {
+			t.Errorf("%s is not in the table of %s", f.Name, s.Source)
 		}
 	}
 }

@@ -1,0 +1,13 @@
+package units
+
+import "holdfast/collectors"
+
+// Measures returns what the source's fields mean.
+func Measures() []collectors.Measure {
+	return collectors.Describe("units", "name of the unit", [][3]string{
+		{"active", "truth", "the unit does its work: it is active, reloading or refreshing"},
+		{"state", "text", "active state and sub-state as systemctl shows them, such as active/running, or not-found"},
+		{"restarts_count", "count", "restarts by systemd itself since the unit was last started by hand; left out for what is not a service"},
+		{"since_seconds", "s", "time since the state changed; left out when it never has since boot"},
+	})
+}
