@@ -68,14 +68,17 @@ type Down struct {
 
 // A Conn is a broker connection that keeps itself up.
 type Conn interface {
-	// Run connects and reconnects until ctx ends, then disconnects in order. on is called from one goroutine at a
-	// time and only enqueues; while it blocks, nothing more is read from the broker.
+	// Run connects and reconnects until ctx ends, then disconnects in order and returns nil. on is called from one
+	// goroutine at a time and only enqueues; while it blocks, nothing more is read from the broker, and when ctx ends
+	// it must return. A Message may come before the Up of its connection: a broker that kept the session sends what it
+	// saved at once. The last event of a lost connection is its Down.
 	Run(ctx context.Context, on func(Event)) error
-	// Publish hands m over and returns at once. done is called exactly once, from any goroutine, and only enqueues: nil
-	// when the broker has acknowledged m (QoS 0: when it was written), else an error that is ErrDown when trying again
-	// later makes sense.
+	// Publish hands m over and returns at once. done is called exactly once, from any goroutine, perhaps before Publish
+	// returns, and only enqueues: nil when the broker has acknowledged m (QoS 0: when it was written), else an error
+	// that is ErrDown when trying again later makes sense.
 	Publish(m Message, done func(error))
-	// Kick closes the present connection, so that Run makes a new one: the certificate or the network changed.
+	// Kick closes the present connection, so that Run makes a new one: the certificate or the network changed. Between
+	// two attempts it ends the wait.
 	Kick()
 }
 
@@ -117,7 +120,7 @@ type Reported struct {
 	State   json.RawMessage   `json:"state"`
 	Refused map[string]string `json:"refused,omitempty"` // path to reason
 	// Previous is the state the cloud is known to hold, so that a dialect whose cloud merges can delete what is gone;
-	// nil when it is not known.
+	// nil when it is not known. It is the last State the cloud accepted, or Desired.Reported.
 	Previous json.RawMessage `json:"-"`
 	Token    string          `json:"-"` // correlates the answer, at most 64 bytes
 }
@@ -138,13 +141,39 @@ type Desired struct {
 	State   json.RawMessage
 	// Reported is the device's half as the cloud holds it, nil where the dialect does not say.
 	Reported json.RawMessage
-	Absent   bool // the cloud holds no document: the last good one stays in force
+	// Document counts the changes of either half, 0 where the cloud does not count them; see Watermark.
+	Document int64
+	// Absent means that the cloud holds no desired document: the last good one stays in force. Where the dialect answers
+	// reports (Limits.AnswersState) and Reported is nil too, everything is reported anew with Previous nil.
+	Absent bool
+	// Refused says why the document cannot be read at all (too large, too deep, a key twice): State is nil, the last
+	// good one stays in force, and the reason is for the refused list of the report, under the empty path.
+	Refused string
+}
+
+// A Watermark tells stale documents from fresh ones, by Desired.Document. The zero value is ready; every connection
+// begins with a new one, because a cloud may start its count again while the device is away.
+type Watermark struct{ document int64 }
+
+// Stale reports whether a newer document than d was seen on this connection. A deleted document starts the count again.
+func (w *Watermark) Stale(d Desired) bool {
+	switch {
+	case d.Absent && d.Document == 0:
+		w.document = 0
+	case d.Document == 0:
+	case d.Document < w.document:
+		return true
+	default:
+		w.document = d.Document
+	}
+	return false
 }
 
 // A Job asks for an update. An empty Body clears it.
 type Job struct{ Body json.RawMessage }
 
-// An Answer closes a report of state.
+// An Answer closes a report of state; with a code other than 0 and the token of Opening it says that the question for
+// the document was refused and wants to be asked again later. Tokens that are not ours belong to somebody else.
 type Answer struct {
 	Token   string
 	Code    int // 0 accepted, else the cloud's error code
