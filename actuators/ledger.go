@@ -1,0 +1,77 @@
+package actuators
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"slices"
+)
+
+const (
+	limitsFile      = "limits" // the document's name in board.Files
+	ledgerBytes     = 256 << 10
+	mostDeeds       = 1000
+	mostClasses     = 16
+	creditCeilingMS = 2 * 24 * 3600 * 1000 // no window is longer than a day, so more credit at once says no more
+)
+
+// A ledger is the limiter's document: one JSON object, a newline, and the CRC-32C of the object as eight hex digits.
+type ledger struct {
+	Boot     string             `json:"boot"`
+	UpMS     int64              `json:"up_ms"`     // uptime of Boot when it was written
+	CreditMS int64              `json:"credit_ms"` // the time its windows move with
+	WallMS   int64              `json:"wall_ms"`   // Unix time when it was written
+	Trusted  bool               `json:"trusted"`
+	Deeds    map[string][]int64 `json:"deeds"` // by class, when in credited time, ascending
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func (l *ledger) encode() []byte {
+	body, _ := json.Marshal(l) // a struct of numbers, texts and maps always marshals
+	return fmt.Appendf(body, "\n%08x\n", crc32.Checksum(body, castagnoli))
+}
+
+func (l *ledger) parse(raw []byte) error {
+	body, sum, ok := bytes.Cut(raw, []byte{'\n'})
+	if !ok || !bytes.Equal(sum, fmt.Appendf(nil, "%08x\n", crc32.Checksum(body, castagnoli))) {
+		return errors.New("checksum does not match")
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	var read ledger
+	if err := dec.Decode(&read); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("more than one value")
+	}
+	if err := read.valid(); err != nil {
+		return err
+	}
+	*l = read
+	return nil
+}
+
+func (l *ledger) valid() error {
+	switch {
+	case l.Boot == "" || l.Deeds == nil:
+		return errors.New("no boot or no deeds")
+	case l.UpMS < 0 || l.CreditMS < 0 || l.CreditMS > 1<<53 || l.UpMS > 1<<53:
+		return errors.New("a time is out of range")
+	case len(l.Deeds) > mostClasses:
+		return errors.New("too many classes")
+	}
+	for class, deeds := range l.Deeds {
+		if len(deeds) > mostDeeds || !slices.IsSorted(deeds) {
+			return fmt.Errorf("%s: too many deeds, or out of order", clip(class))
+		}
+		if n := len(deeds); n > 0 && (deeds[0] < 0 || deeds[n-1] > l.CreditMS) {
+			return fmt.Errorf("%s: a deed is out of range", clip(class))
+		}
+	}
+	return nil
+}
