@@ -1,16 +1,16 @@
 package actuators
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"holdfast/board/strict"
 )
 
 // Bounds of arguments, whatever a Param says.
@@ -18,7 +18,7 @@ const (
 	argsBytes   = 4096 // the JSON object
 	textBytes   = 256  // a Text whose Param gives no Max
 	listLength  = 16   // a List whose Param gives no Most
-	listCeiling = 256  // texts read before any Param is looked at
+	listCeiling = 256  // values read before any Param is looked at
 )
 
 // Check reads a JSON object of arguments for v and returns it typed. An empty raw stands for no arguments. Whatever is
@@ -148,71 +148,48 @@ func kindOf(value any) string {
 	return "something else"
 }
 
-// decode reads one flat object of texts, numbers, truths and lists of texts. It reads tokens, because a map would
-// silently keep the last of two equal keys.
+// decode reads one flat object of texts, numbers, truths and lists of texts.
 func decode(raw json.RawMessage) (Args, error) {
-	switch {
-	case len(raw) == 0:
+	if len(raw) == 0 {
 		return Args{}, nil
-	case len(raw) > argsBytes:
-		return nil, fmt.Errorf("%d bytes, at most %d", len(raw), argsBytes)
-	case !utf8.Valid(raw):
-		return nil, errors.New("not UTF-8")
 	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return nil, errors.New("not an object")
-	}
-	args := Args{}
-	for dec.More() {
-		t, err := dec.Token()
-		if err != nil {
-			return nil, err
-		}
-		name, ok := t.(string)
-		if !ok {
-			return nil, errors.New("not an object")
-		}
-		if _, twice := args[name]; twice {
-			return nil, fmt.Errorf("%q is given twice", clip(name))
-		}
-		if args[name], err = decodeValue(dec); err != nil {
-			return nil, fmt.Errorf("%q: %w", clip(name), err)
-		}
-	}
-	if _, err := dec.Token(); err != nil {
+	tree, err := strict.Tree(raw, strict.Limits{Bytes: argsBytes, Depth: 2, Members: listCeiling})
+	if err != nil {
 		return nil, err
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("more than one value")
+	object, ok := tree.(map[string]any)
+	if !ok {
+		return nil, errors.New("not an object")
+	}
+	args := make(Args, len(object))
+	for name, value := range object {
+		if elements, ok := value.([]any); ok {
+			value = texts(elements)
+		}
+		args[name] = value
 	}
 	return args, nil
 }
 
-func decodeValue(dec *json.Decoder) (any, error) {
-	t, err := dec.Token()
-	if err != nil {
-		return nil, err
-	}
-	if d, ok := t.(json.Delim); !ok {
-		return t, nil
-	} else if d != '[' {
-		return nil, errors.New("an object where a value is due")
-	}
-	list := []string{}
-	for dec.More() {
-		t, err := dec.Token()
-		if err != nil {
-			return nil, err
+// texts returns the elements as a []string if they all are texts, and as they are if not.
+func texts(elements []any) any {
+	list := make([]string, len(elements))
+	for i, e := range elements {
+		s, ok := e.(string)
+		if !ok {
+			return elements
 		}
-		s, ok := t.(string)
-		if !ok || len(list) == listCeiling {
-			return nil, errors.New("a list holds a bounded number of texts and nothing else")
-		}
-		list = append(list, s)
+		list[i] = s
 	}
-	_, err = dec.Token()
-	return list, err
+	return list
+}
+
+// meant names the candidate a stranger probably meant, as a hint to append to an error, or nothing when none is near.
+func meant(given string, candidates []string) string {
+	if near := strict.Nearest(clip(given), candidates); near != "" {
+		return fmt.Sprintf("; did you mean %q?", near)
+	}
+	return ""
 }
 
 // clip keeps what a stranger wrote short enough to quote.

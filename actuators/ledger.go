@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"slices"
+
+	"holdfast/board/strict"
 )
 
 const (
@@ -40,14 +41,9 @@ func (l *ledger) parse(raw []byte) error {
 	if !ok || !bytes.Equal(sum, fmt.Appendf(nil, "%08x\n", crc32.Checksum(body, castagnoli))) {
 		return errors.New("checksum does not match")
 	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.DisallowUnknownFields()
 	var read ledger
-	if err := dec.Decode(&read); err != nil {
+	if err := strict.Unmarshal(body, &read, strict.Limits{Bytes: ledgerBytes, Depth: 3, Members: mostClasses * (mostDeeds + 2)}); err != nil {
 		return err
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("more than one value")
 	}
 	if err := read.valid(); err != nil {
 		return err

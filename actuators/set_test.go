@@ -68,7 +68,7 @@ func TestArgumentsAreExactlyWhatTheVerbAsksFor(t *testing.T) {
 		{`{"name":1,"on":true}`, "number where text is due"},
 		{`{"name":"proch","on":true}`, `did you mean "porch"?`},
 		{`{"name":"","on":true}`, "not among the choices"},
-		{`{"name":"porch","on":true,"on":false}`, "given twice"},
+		{`{"name":"porch","on":true,"on":false}`, `"on" stands twice`},
 		{`{"name":"porch","on":true,"level":0.49}`, "outside 0.5 to 10"},
 		{`{"name":"porch","on":true,"level":1e999}`, "level"},
 		{`{"name":"porch","on":true,"note":"123456789"}`, "9 bytes, at most 8"},
@@ -76,12 +76,12 @@ func TestArgumentsAreExactlyWhatTheVerbAsksFor(t *testing.T) {
 		{"{\"name\":\"porch\",\"on\":true,\"note\":\"\xff\"}", "not UTF-8"},
 		{`{"name":"porch","on":true,"tags":["a","b","c"]}`, "3 texts, at most 2"},
 		{`{"name":"porch","on":true,"tags":["abcde"]}`, "text 1: 5 bytes"},
-		{`{"name":"porch","on":true,"tags":[1]}`, "texts and nothing else"},
-		{`{"name":"porch","on":true,"tags":[["a"]]}`, "texts and nothing else"},
-		{`{"name":{"a":1},"on":true}`, "an object where a value is due"},
-		{`{"name":"porch","on":true} {}`, "more than one value"},
-		{`{"name":"porch","on":true`, "EOF"},
-		{`{"note":"` + strings.Repeat("x", 4096) + `"}`, "at most 4096"},
+		{`{"name":"porch","on":true,"tags":[1]}`, "something else where list is due"},
+		{`{"name":"porch","on":true,"tags":[["a"]]}`, "nested deeper"},
+		{`{"name":{"a":1},"on":true}`, "something else where text is due"},
+		{`{"name":"porch","on":true} {}`, "after the end of the document"},
+		{`{"name":"porch","on":true`, "unexpected end"},
+		{`{"note":"` + strings.Repeat("x", 4096) + `"}`, "4096"},
 	} {
 		args, err := s.Check("lamp.set", json.RawMessage(tt.raw))
 		if tt.reason == "" {
@@ -167,7 +167,6 @@ func TestTheAuditHearsOfADeedBeforeAndAfter(t *testing.T) {
 		`v begun map[x:2] "because" `, "deed", `v broken map[x:2] "because" two`,
 		`v refused map[] "because" v: wrong arguments: no argument "y"`,
 	}
-	// "y" is one letter from "x", but a hint that replaces the whole name helps nobody.
 	if !slices.Equal(heard, want) {
 		t.Errorf("heard\n%s\nwant\n%s", strings.Join(heard, "\n"), strings.Join(want, "\n"))
 	}

@@ -24,7 +24,7 @@ var plan = map[string]string{
 	"agent/shadow": "board/strict", "agent/spool": "", "agent/digest": "",
 	// nouns
 	"collectors": "board",
-	"actuators":  "board",
+	"actuators":  "board board/strict",
 	"agent/link": "board board/strict agent/shadow",
 	"agent":      "board board/strict collectors actuators agent/link agent/shadow agent/spool agent/digest",
 	// drivers: import nouns, are imported by cmd alone
