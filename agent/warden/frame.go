@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"syscall"
 	"time"
 
 	"holdfast/board/strict"
@@ -104,6 +105,12 @@ func (w *wire) read(first time.Time) (k kind, payload []byte, err error) {
 		return 0, nil, noEOF(err)
 	}
 	return k, payload, nil
+}
+
+// gone reports whether the error is how a connection ends whose other end was closed between frames. A pipe that is
+// closed before a deadline is set on it, and a socket closed with bytes unread, have words of their own for that.
+func gone(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, syscall.ECONNRESET)
 }
 
 func noEOF(err error) error {

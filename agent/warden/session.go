@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -55,7 +54,7 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) error {
 		case f = <-n.frames:
 			wait.Stop()
 		}
-		if errors.Is(f.err, io.EOF) {
+		if gone(f.err) {
 			return nil
 		}
 		if err := n.request(ctx, f); err != nil {

@@ -87,7 +87,7 @@ func (n *session) ask(p *pull) error {
 // the end of the connection, is an error.
 func (n *session) data(p *pull, f frame) error {
 	if f.err != nil {
-		if errors.Is(f.err, io.EOF) {
+		if gone(f.err) {
 			return errHungUp
 		}
 		return f.err
