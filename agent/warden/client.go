@@ -28,7 +28,7 @@ func Unix(path string) Dial {
 // at a time.
 type Client struct {
 	Dial Dial // required
-	// Reach bounds the attempts to get a server that listens and is not busy; 0 means 10 s.
+	// Reach bounds the attempts to get a server that listens and is not busy; 0 means 10 s, less than 0 one attempt.
 	Reach time.Duration
 	// Deed bounds a deed whose context has no deadline; 0 means 10 minutes.
 	Deed time.Duration
@@ -90,7 +90,7 @@ func newRequest(ctx context.Context, verb string, args actuators.Args, reason st
 
 // reach returns a connection on which the server has said hello. Until then nothing has been asked, so it may try again.
 func (c *Client) reach(ctx context.Context) (*wire, error) {
-	limit := c.Reach
+	limit, once := c.Reach, c.Reach < 0
 	if limit <= 0 {
 		limit = 10 * time.Second
 	}
@@ -101,8 +101,11 @@ func (c *Client) reach(ctx context.Context) (*wire, error) {
 		if err == nil {
 			return w, nil
 		}
-		if errors.Is(err, ErrStranger) || errors.Is(err, errFrame) {
+		switch {
+		case errors.Is(err, ErrStranger) || errors.Is(err, errFrame), once && errors.Is(err, ErrBusy):
 			return nil, err
+		case once:
+			return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 		}
 		wait := time.NewTimer(pause)
 		select {

@@ -86,37 +86,36 @@ const goodRequest = `{"id":"1","verb":"read","streams":[{"name":"s","bytes":6}]}
 func TestHostileFramesEndTheConnection(t *testing.T) {
 	good := frame(request, goodRequest)
 	for name, say := range map[string]string{
-		"a kind that is none":       frame(9, ""),
-		"a kind of the server's":    frame(response, `{"id":"1","ok":true}`),
-		"a length of 4 GiB":         "\xff\xff\xff\xff\x02{}",
-		"a request over 4 KiB":      "\x00\x00\x10\x01\x02" + strings.Repeat(" ", 4097),
-		"not JSON":                  frame(request, "read"),
-		"a duplicate":               frame(request, `{"id":"1","verb":"read","verb":"write"}`),
-		"another case":              frame(request, `{"ID":"1","verb":"read"}`),
-		"an unknown field":          frame(request, `{"id":"1","verb":"read","root":true}`),
-		"trailing bytes":            frame(request, `{"id":"1","verb":"read"}x`),
-		"too deep":                  frame(request, `{"id":"1","verb":"read","args":`+strings.Repeat(`[`, 20)+strings.Repeat(`]`, 20)+`}`),
-		"no id":                     frame(request, `{"verb":"read"}`),
-		"a long id":                 frame(request, `{"verb":"read","id":"`+strings.Repeat("x", 65)+`"}`),
-		"five streams":              frame(request, `{"id":"1","verb":"read","streams":[{"name":"a","bytes":1},{"name":"b","bytes":1},{"name":"c","bytes":1},{"name":"d","bytes":1},{"name":"e","bytes":1}]}`),
-		"a stream twice":            frame(request, `{"id":"1","verb":"read","streams":[{"name":"a","bytes":1},{"name":"a","bytes":1}]}`),
-		"a stream of less than 0":   frame(request, `{"id":"1","verb":"read","streams":[{"name":"a","bytes":-1}]}`),
-		"data that nobody asked":    frame(data, dataOf(0, 0, 0, "abcdef")),
-		"a request during a deed":   good + good,
-		"data of another stream":    good + frame(data, dataOf(1, 0, 0, "abcdef")),
-		"data of another place":     good + frame(data, dataOf(0, 0, 1, "abcde")),
-		"more data than asked":      good + frame(data, dataOf(0, 0, 0, "abcdefg")),
-		"empty data":                good + frame(data, dataOf(0, 0, 0, "")),
-		"a flag that is none":       good + frame(data, dataOf(0, 3, 0, "abcdef")),
-		"data without its head":     good + frame(data, "abc"),
-		"data over a piece":         good + "\x00\x00\x10\x0b\x06" + strings.Repeat("x", 4107),
-		"less than announced, ever": good + frame(data, dataOf(0, 0, 0, "abc")),
+		"a kind that is none":     frame(9, ""),
+		"a kind of the server's":  frame(response, `{"id":"1","ok":true}`),
+		"a length of 4 GiB":       "\xff\xff\xff\xff\x02{}",
+		"a request over 4 KiB":    "\x00\x00\x10\x01\x02" + strings.Repeat(" ", 4097),
+		"not JSON":                frame(request, "read"),
+		"a duplicate":             frame(request, `{"id":"1","verb":"read","verb":"write"}`),
+		"another case":            frame(request, `{"ID":"1","verb":"read"}`),
+		"an unknown field":        frame(request, `{"id":"1","verb":"read","root":true}`),
+		"trailing bytes":          frame(request, `{"id":"1","verb":"read"}x`),
+		"too deep":                frame(request, `{"id":"1","verb":"read","args":`+strings.Repeat(`[`, 20)+strings.Repeat(`]`, 20)+`}`),
+		"no id":                   frame(request, `{"verb":"read"}`),
+		"a long id":               frame(request, `{"verb":"read","id":"`+strings.Repeat("x", 65)+`"}`),
+		"five streams":            frame(request, `{"id":"1","verb":"read","streams":[{"name":"a","bytes":1},{"name":"b","bytes":1},{"name":"c","bytes":1},{"name":"d","bytes":1},{"name":"e","bytes":1}]}`),
+		"a stream twice":          frame(request, `{"id":"1","verb":"read","streams":[{"name":"a","bytes":1},{"name":"a","bytes":1}]}`),
+		"a stream of less than 0": frame(request, `{"id":"1","verb":"read","streams":[{"name":"a","bytes":-1}]}`),
+		"data that nobody asked":  frame(data, dataOf(0, 0, 0, "abcdef")),
+		"a request during a deed": good + good,
+		"data of another stream":  good + frame(data, dataOf(1, 0, 0, "abcdef")),
+		"data of another place":   good + frame(data, dataOf(0, 0, 1, "abcde")),
+		"more data than asked":    good + frame(data, dataOf(0, 0, 0, "abcdefg")),
+		"empty data":              good + frame(data, dataOf(0, 0, 0, "")),
+		"a flag that is none":     good + frame(data, dataOf(0, 3, 0, "abcdef")),
+		"data without its head":   good + frame(data, "abc"),
+		"data over a piece":       good + "\x00\x00\x10\x0b\x06" + strings.Repeat("x", 4107),
 	} {
 		s := warden.NewServer(warden.ServerOptions{Set: set(t, reading)})
 		conn := newTape([]byte(say))
-		_ = s.ServeConn(t.Context(), conn)
-		if strings.Contains(conn.heard.String(), `"ok":true`) {
-			t.Errorf("%s: answered %q", name, conn.heard.String())
+		err := s.ServeConn(t.Context(), conn)
+		if strings.Contains(conn.heard.String(), `"ok":true`) || err == nil || !strings.Contains(err.Error(), "frame is not in order") {
+			t.Errorf("%s: %v, answered %q", name, err, conn.heard.String())
 		}
 	}
 }
@@ -143,12 +142,8 @@ var answers = frame(hello, `{"protocol":1}`) + frame(pull, pullOf(0, 0, 3)) + fr
 	frame(response, `{"id":"`+nobody+`","ok":true,"result_bytes":11}`) + frame(body, `{"n":`) + frame(body, `12345}`)
 
 func ask(conn *tape) (actuators.Result, error) {
-	conn.replace = false
-	dials := 0
-	c := &warden.Client{Reach: time.Nanosecond, Dial: func(context.Context) (net.Conn, error) {
-		if dials++; dials > 1 {
-			return nil, errors.New("only once")
-		}
+	conn.replace = false // hello is not an answer to anything
+	c := &warden.Client{Reach: -1, Dial: func(context.Context) (net.Conn, error) {
 		conn.replace = true
 		return conn, nil
 	}}
@@ -157,19 +152,19 @@ func ask(conn *tape) (actuators.Result, error) {
 }
 
 func TestAClientSurvivesEveryTruncation(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for n := range len(answers) + 1 {
-			r, err := ask(newTape([]byte(answers[:n])))
-			if whole := n == len(answers); whole != (err == nil) {
-				t.Fatalf("%d of %d bytes: %v, %v", n, len(answers), r, err)
-			} else if whole && r["n"] != 12345.0 {
-				t.Fatalf("whole: %v", r)
-			}
-			if err != nil && !errors.Is(err, warden.ErrLost) && !errors.Is(err, warden.ErrUnreachable) {
-				t.Fatalf("%d of %d bytes: %v", n, len(answers), err)
-			}
+	greeted := len(frame(hello, `{"protocol":1}`))
+	for n := range len(answers) {
+		want := warden.ErrLost
+		if n < greeted {
+			want = warden.ErrUnreachable
 		}
-	})
+		if r, err := ask(newTape([]byte(answers[:n]))); !errors.Is(err, want) {
+			t.Fatalf("%d of %d bytes: %v, %v; want %v", n, len(answers), r, err, want)
+		}
+	}
+	if r, err := ask(newTape([]byte(answers))); err != nil || r["n"] != 12345.0 {
+		t.Fatalf("whole: %v, %v", r, err)
+	}
 }
 
 func TestHostileServersAreRefused(t *testing.T) {
@@ -188,8 +183,12 @@ func TestHostileServersAreRefused(t *testing.T) {
 		"a result that is a list": hi + frame(response, `{"id":"`+nobody+`","ok":true,"result":[]}`),
 		"a request":               hi + frame(request, goodRequest),
 	} {
-		if r, err := ask(newTape([]byte(say))); err == nil {
-			t.Errorf("%s: %v", name, r)
+		want := "frame is not in order"
+		if name == "a result that is a list" {
+			want = "an object is wanted"
+		}
+		if r, err := ask(newTape([]byte(say))); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, %v", name, r, err)
 		}
 	}
 }
@@ -249,35 +248,84 @@ func stalled(t *testing.T, dial warden.Dial, words ...string) net.Conn {
 
 func TestAStalledClientHoldsNobodyUpForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := serve(t, warden.ServerOptions{Conns: 2}, reading)
-		for name, words := range map[string][]string{
-			"hears no hello":           nil,
-			"asks nothing":             {""},
-			"stops within a frame":     {frame(request, goodRequest)[:30]},
-			"stops within a head":      {"\x00"},
-			"hears no pull":            {frame(request, goodRequest)},
-			"hears no answer":          {frame(request, `{"id":"1","verb":"raed"}`)},
-			"announces, says no bytes": {frame(request, goodRequest), ""},
+		late := verb("late", func(ctx context.Context, a args) (result, error) {
+			time.Sleep(40 * time.Second) // of the bubble's time: longer than a caller may be silent when it is asked
+			return reading.Do(ctx, a)
+		})
+		c := serve(t, warden.ServerOptions{Conns: 1}, reading, late)
+		c.Reach = 3 * time.Minute
+		for _, tt := range []struct {
+			name  string
+			words []string
+			hear  int // bytes it reads after its words
+			most  time.Duration
+		}{
+			{"hears no hello", nil, 0, 10 * time.Second},
+			{"asks nothing", []string{""}, 0, 30 * time.Second},
+			{"stops within a head", []string{"\x00"}, 0, 30 * time.Second},
+			{"stops within a frame", []string{frame(request, goodRequest)[:30]}, 0, 30 * time.Second},
+			{"hears no pull", []string{frame(request, goodRequest)}, 0, 10 * time.Second},
+			{"hears no answer", []string{frame(request, `{"id":"1","verb":"raed"}`)}, 0, 10 * time.Second},
+			{"says no bytes", []string{frame(request, goodRequest)}, 5 + 13, 30 * time.Second},
+			{"says no bytes to a late pull", []string{frame(request, strings.Replace(goodRequest, "read", "late", 1))}, 5 + 13, 70 * time.Second},
 		} {
+			synctest.Wait() // the last caller has left
+			conn := stalled(t, c.Dial, tt.words...)
+			if _, err := io.ReadFull(conn, make([]byte, tt.hear)); err != nil {
+				t.Fatalf("%s: %v", tt.name, err)
+			}
 			began := time.Now()
-			conn := stalled(t, c.Dial, words...)
-			if strings.HasPrefix(name, "announces") {
-				if _, err := io.ReadFull(conn, make([]byte, 5+13)); err != nil {
-					t.Fatal(err)
-				}
+			if strings.Contains(tt.name, "late") {
+				began = began.Add(-40 * time.Second)
 			}
-			c.Reach = 2 * time.Minute
 			if _, err := c.Do(t.Context(), "read", nil, ""); err != nil {
-				t.Errorf("%s: the next caller: %v", name, err)
+				t.Errorf("%s: the next caller: %v", tt.name, err)
 			}
-			if _, err := io.Copy(io.Discard, conn); err != nil {
-				t.Errorf("%s: %v", name, err)
+			if took := time.Since(began); took > tt.most+time.Second {
+				t.Errorf("%s: the next caller waited for %v", tt.name, took)
 			}
-			if took := time.Since(began); took > 45*time.Second {
-				t.Errorf("%s: the server held on for %v", name, took)
+			if n, err := conn.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+				t.Errorf("%s: the server goes on: %d, %v", tt.name, n, err)
 			}
 		}
 	})
+}
+
+func TestASlowStreamIsNotAStalledOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := serve(t, warden.ServerOptions{}, verb("slow", func(ctx context.Context, _ args) (result, error) {
+			s := actuators.Streams(ctx)[0]
+			for i := range int64(5) {
+				time.Sleep(20 * time.Second)
+				if _, err := s.ReadAt(make([]byte, 10_000), 10_000*i); err != nil {
+					return nil, err
+				}
+			}
+			return nil, nil
+		}))
+		ctx := actuators.WithStreams(t.Context(), actuators.Stream{Name: "s", Bytes: 50_000, ReaderAt: slow{}})
+		if _, err := c.Do(ctx, "slow", nil, ""); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+type slow struct{}
+
+func (slow) ReadAt(b []byte, _ int64) (int, error) { time.Sleep(25 * time.Second); return len(b), nil }
+
+func TestMoreConnectionsThanAgreedAreToldSo(t *testing.T) {
+	c := serve(t, warden.ServerOptions{Conns: 2}, reading)
+	held := []net.Conn{stalled(t, c.Dial, ""), stalled(t, c.Dial, "")}
+	c.Reach = -1
+	if _, err := c.Do(t.Context(), "read", nil, ""); !errors.Is(err, warden.ErrBusy) {
+		t.Errorf("the third: %v", err)
+	}
+	held[0].Close()
+	c.Reach = time.Minute
+	if _, err := c.Do(t.Context(), "read", nil, ""); err != nil {
+		t.Errorf("after one has gone: %v", err)
+	}
 }
 
 func TestAStalledServerIsGivenUp(t *testing.T) {

@@ -189,26 +189,28 @@ func TestAStreamThatCannotBeReadFailsTheDeedOnly(t *testing.T) {
 }
 
 func TestDeedsAreDoneOneAtATime(t *testing.T) {
-	var inside, most, total atomic.Int32
-	c := serve(t, warden.ServerOptions{Conns: 64}, verb("work", func(context.Context, args) (result, error) {
-		most.Store(max(most.Load(), inside.Add(1)))
-		total.Add(1)
-		inside.Add(-1)
-		return nil, nil
-	}))
-	c.Reach = time.Minute
-	var wg sync.WaitGroup
-	for range 200 {
-		wg.Go(func() {
-			if _, err := c.Do(t.Context(), "work", nil, ""); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	if most.Load() != 1 || total.Load() != 200 {
-		t.Errorf("%d at once, %d in all", most.Load(), total.Load())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var inside, most, total atomic.Int32
+		c := serve(t, warden.ServerOptions{Conns: 64}, verb("work", func(context.Context, args) (result, error) {
+			most.Store(max(most.Load(), inside.Add(1)))
+			total.Add(1)
+			time.Sleep(time.Second) // of the bubble's time
+			inside.Add(-1)
+			return nil, nil
+		}))
+		var wg sync.WaitGroup
+		for range 60 {
+			wg.Go(func() {
+				if _, err := c.Do(t.Context(), "work", nil, ""); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if most.Load() != 1 || total.Load() != 60 {
+			t.Errorf("%d at once, %d in all", most.Load(), total.Load())
+		}
+	})
 }
 
 func TestACallerWhoGivesUpCancelsTheDeed(t *testing.T) {
