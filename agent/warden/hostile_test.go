@@ -267,6 +267,7 @@ func TestAStalledClientHoldsNobodyUpForLong(t *testing.T) {
 			{"hears no pull", []string{frame(request, goodRequest)}, 0, 10 * time.Second},
 			{"hears no answer", []string{frame(request, `{"id":"1","verb":"raed"}`)}, 0, 10 * time.Second},
 			{"says no bytes", []string{frame(request, goodRequest)}, 5 + 13, 30 * time.Second},
+			{"says no bytes until its own deadline", []string{frame(request, goodRequest[:len(goodRequest)-1]+`,"timeout_ms":5000}`)}, 5 + 13, 5 * time.Second},
 			{"says no bytes to a late pull", []string{frame(request, strings.Replace(goodRequest, "read", "late", 1))}, 5 + 13, 70 * time.Second},
 		} {
 			synctest.Wait() // the last caller has left
