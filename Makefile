@@ -1,0 +1,73 @@
+# Holdfast. `make help` lists the targets. Nothing is needed beforehand but git, make, Go and a C compiler.
+
+# The last tag, without its v; before there is one, 0.0.0 and the number and name of the commit.
+VERSION ?= $(shell git describe --tags --exact-match --match 'v[0-9]*' 2>/dev/null | sed 's/^v//')
+ifeq ($(strip $(VERSION)),)
+VERSION := 0.0.0+git$(shell git rev-list --count HEAD 2>/dev/null || echo 0).$(shell git rev-parse --short HEAD 2>/dev/null || echo none)
+endif
+# Packages carry the time of the commit, so that the same commit makes the same package.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+
+DIST     := dist
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+GOBUILD  := go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+DEVICES  := armv6 armv7 arm64 riscv64 amd64
+OPERATOR := linux-amd64 linux-arm64 darwin-amd64 darwin-arm64 windows-amd64 windows-arm64
+FUZZTIME ?= 5m
+
+# What GOARCH and GOARM a device's name stands for.
+env-armv6   := GOARCH=arm GOARM=6
+env-armv7   := GOARCH=arm GOARM=7
+env-arm64   := GOARCH=arm64
+env-riscv64 := GOARCH=riscv64
+env-amd64   := GOARCH=amd64
+
+.DEFAULT_GOAL := build
+.PHONY: help build demo test bench fuzz cross sizes man deb deb-test clean FORCE
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+build: ## both programs for this machine, in bin/
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GOBUILD) -o bin/holdfast ./cmd/holdfast
+	$(GOBUILD) -o bin/holdfastctl ./cmd/holdfastctl
+
+demo: ## see it work on this machine, within a minute
+	@go run ./cmd/holdfastctl demo
+
+# Built and then run, because `go run` would add a line of its own after the last.
+test: ## every check, with the race detector and a little fuzzing, within ten minutes
+	@mkdir -p bin && go build -o bin/test .ci/*.go && bin/test $(TESTFLAGS)
+
+bench: ## measure, beside what it is compared with
+	@go test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## fuzz every parser for FUZZTIME (5m) in all
+	@mkdir -p bin && go build -o bin/test .ci/*.go && bin/test -only fuzz -fuzz $(FUZZTIME)
+
+cross: $(DEVICES:%=$(DIST)/linux-%/holdfast) $(OPERATOR:%=$(DIST)/%/holdfastctl) ## both programs for every machine, in dist/
+
+$(DIST)/linux-%/holdfast: FORCE
+	CGO_ENABLED=0 GOOS=linux $(env-$*) $(GOBUILD) -o $@ ./cmd/holdfast
+
+# Without cgo, so that it is made on any machine for any other; the native build has it.
+$(DIST)/%/holdfastctl: FORCE
+	CGO_ENABLED=0 GOOS=$(firstword $(subst -, ,$*)) GOARCH=$(lastword $(subst -, ,$*)) $(GOBUILD) \
+		-o $@$(if $(findstring windows,$*),.exe) ./cmd/holdfastctl
+
+sizes: $(DEVICES:%=$(DIST)/linux-%/holdfast) ## sizes of holdfast; over budget is an error
+	@packaging/sizes.sh $^
+
+man: ## man pages and completion of holdfastctl, in dist/share
+	@rm -rf $(DIST)/share && mkdir -p $(DIST)/share
+	@packaging/share.sh $(DIST)/share
+
+deb: $(DEVICES:%=$(DIST)/linux-%/holdfast) $(DIST)/linux-amd64/holdfastctl $(DIST)/linux-arm64/holdfastctl man ## Debian packages, in dist/
+	@VERSION='$(VERSION)' packaging/deb.sh $(DIST)
+
+deb-test: deb ## install, upgrade, remove and purge the package in a Debian root (as root)
+	@packaging/test-deb.sh $(DIST)
+
+clean: ## remove what was built
+	rm -rf bin $(DIST)
