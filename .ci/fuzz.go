@@ -15,9 +15,12 @@ import (
 )
 
 // A target is one fuzz function.
-type target struct{ pkg, name string }
+type target struct{ pkg, dir, name string }
 
-var fuzzFunc = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
+var (
+	fuzzFunc     = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
+	failingInput = regexp.MustCompile(`Failing input written to (\S+)`)
+)
 
 // targets finds every fuzz function of the tree by its declaration: asking the test binaries would mean to build them.
 func targets() ([]target, error) {
@@ -42,7 +45,7 @@ func targets() ([]target, error) {
 				return nil, err
 			}
 			for _, m := range fuzzFunc.FindAllSubmatch(source, -1) {
-				found = append(found, target{p.ImportPath, string(m[1])})
+				found = append(found, target{p.ImportPath, p.Dir, string(m[1])})
 			}
 		}
 	}
@@ -87,6 +90,10 @@ func (one target) run(share time.Duration) error {
 	}
 	if strings.Contains(string(out), "context deadline exceeded") && !strings.Contains(string(out), "Failing input") {
 		return fmt.Errorf("%s%w", out, errNoInput)
+	}
+	if m := failingInput.FindSubmatch(out); m != nil { // the tree may be a clone that is about to go
+		input, _ := os.ReadFile(filepath.Join(one.dir, string(m[1])))
+		out = append(out, input...)
 	}
 	return fmt.Errorf("%s%w", out, err)
 }
