@@ -1,0 +1,148 @@
+#!/bin/bash
+# Installs, upgrades, removes and purges the package in a minimal Debian root, first as files only and then in a root
+# that runs systemd, and looks at everything the package promises. Wants root, Debian, mmdebstrap and a mirror.
+#
+#	packaging/test-deb.sh dist
+set -euo pipefail
+dist=${1:-dist}
+arch=$(dpkg --print-architecture)
+deb=$(ls "$dist"/holdfast_*_"$arch".deb)
+base=${HOLDFAST_TEST_ROOT:-/var/tmp/holdfast-debian-root.tar} # kept, because it takes minutes to make
+work=$(mktemp -d /var/tmp/holdfast-deb.XXXXXX)
+root=$work/root
+booted=
+passed=0 failed=0
+
+end() {
+	if [ -n "$booted" ]; then kill -KILL "$booted" 2>/dev/null && wait "$booted" 2>/dev/null || true; fi
+	for _ in $(seq 20); do # the kernel needs a moment to let the last processes go
+		find /sys/fs/cgroup -depth -type d -path "*/holdfast-test-${booted:-none}*" -exec rmdir {} \; 2>/dev/null || true
+		find /sys/fs/cgroup -maxdepth 2 -name "holdfast-test-${booted:-none}" 2>/dev/null | grep -q . || break
+		sleep 0.3
+	done
+	if ! grep -q " $work" /proc/mounts; then rm -rf "$work"; fi
+}
+trap end EXIT
+
+check() { # what, then a command that must succeed
+	local what=$1
+	shift
+	if "$@" >"$work/said" 2>&1; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "FAIL  $what: $*"
+		sed 's/^/      /' "$work/said"
+	fi
+}
+not() { ! "$@"; }
+inside() { chroot "$root" env DEBIAN_FRONTEND=noninteractive "$@"; }
+is() { # path, then mode, owner and group as stat prints them
+	local found
+	found=$(inside stat -c '%a %U %G' "$1")
+	[ "$found" = "$2" ] || { echo "$1 is $found"; false; }
+}
+files() { inside find / -xdev \( -path /proc -o -path /run -o -path /var/lib/dpkg -o -path /var/log -o -path /var/cache \
+	-o -path '/etc/*-' -o -path /deb -o -path /var/lib/systemd/deb-systemd-helper-enabled -o -path /tmp \) -prune -o -print | sort; }
+
+[ "$(id -u)" = 0 ] || { echo "skipped: this wants root"; exit 1; }
+if [ ! -s "$base" ]; then
+	command -v mmdebstrap >/dev/null || apt-get install -qq -y --no-install-recommends mmdebstrap >/dev/null
+	mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus,ca-certificates bookworm "$base.new"
+	mv "$base.new" "$base"
+fi
+mkdir "$root"
+tar -C "$root" -xpf "$base"
+
+# The version before: the same files by an older name, with another default in its configuration.
+old=$work/old
+mkdir "$old" "$root/deb"
+dpkg-deb -R "$deb" "$old"
+sed -i 's/^Version: .*/Version: 0.0.0~before/' "$old/DEBIAN/control"
+echo '# a default of the version before' >>"$old/etc/holdfast/holdfast.toml"
+dpkg-deb -b --root-owner-group "$old" "$root/deb/old.deb" >/dev/null
+cp "$deb" "$root/deb/new.deb"
+wants=/etc/systemd/system/multi-user.target.wants/holdfast.service
+toml=/etc/holdfast/holdfast.toml
+
+echo "== files"
+files >"$work/before"
+check "installs" inside dpkg -i /deb/old.deb
+check "user" inside getent passwd holdfast
+check "the user has no shell" inside sh -c 'getent passwd holdfast | grep -q ":/var/lib/holdfast:/usr/sbin/nologin$"'
+check "configuration is the group's to read" is "$toml" "640 root holdfast"
+check "its folder, too" is /etc/holdfast "750 root holdfast"
+check "the program runs" inside holdfast version
+check "the agent is enabled" inside test -L "$wants"
+check "the warden's socket is enabled" inside test -L /etc/systemd/system/sockets.target.wants/holdfast-warden.socket
+check "units are well formed" inside systemd-analyze verify --man=no holdfast.service holdfast-warden.service holdfast-warden.socket
+for unit in holdfast holdfast-warden; do
+	check "$unit is confined" inside sh -c "systemd-analyze security --offline=yes --threshold=15 /usr/lib/systemd/system/$unit.service"
+	inside systemd-analyze security --offline=yes "/usr/lib/systemd/system/$unit.service" --no-pager | tail -n 1
+done
+
+echo 'id = "edited"' >"$root$toml.edited" && cat "$root$toml" >>"$root$toml.edited" && cat "$root$toml.edited" >"$root$toml" && rm "$root$toml.edited"
+inside systemctl disable holdfast.service 2>/dev/null
+inside sh -c 'mkdir -p /var/lib/holdfast /var/lib/holdfast-warden && echo kept >/var/lib/holdfast/state'
+check "upgrades without a question" inside dpkg -i --force-confdef --force-confold /deb/new.deb
+check "an edited configuration stays" inside grep -q '^id = "edited"' "$toml"
+check "and stays readable" is "$toml" "640 root holdfast"
+check "what was switched off stays off" inside test ! -e "$wants"
+check "state stays" inside grep -q kept /var/lib/holdfast/state
+check "removes" inside dpkg -r holdfast
+check "the program is gone" inside test ! -e /usr/bin/holdfast
+check "configuration stays" inside test -e "$toml"
+check "state stays after removal" inside test -e /var/lib/holdfast/state
+check "comes back" inside dpkg -i /deb/new.deb
+check "with its configuration" inside grep -q '^id = "edited"' "$toml"
+check "removes again" inside dpkg -r holdfast
+check "purges" inside dpkg -P holdfast
+check "the user is gone" not inside getent passwd holdfast
+check "the group is gone" not inside getent group holdfast
+files >"$work/after"
+check "nothing is left behind" diff "$work/before" "$work/after"
+
+echo "== systemd"
+packaging/boot.sh "$root" >"$work/boot.log" 2>&1 &
+booted=$!
+one=
+for _ in $(seq 100); do
+	one=$(pgrep -P "$booted" | head -n 1) || true
+	[ -n "$one" ] && nsenter -t "$one" -a systemctl is-system-running 2>/dev/null | grep -Eq 'running|degraded' && break
+	sleep 0.3
+done
+inside() { nsenter -t "$one" -a env DEBIAN_FRONTEND=noninteractive "$@"; }
+active() { inside systemctl is-active "$1"; }
+soon() { # a command that must succeed within 15 s
+	for _ in $(seq 50); do "$@" && return; sleep 0.3; done
+	return 1
+}
+check "systemd is process 1" inside sh -c '[ "$(cat /proc/1/comm)" = systemd ]'
+check "installs" inside dpkg -i /deb/old.deb
+check "the warden listens" active holdfast-warden.socket
+check "the warden takes no memory when idle" not active holdfast-warden.service
+check "the agent waits for a broker's address" not active holdfast.service
+# Nothing listens there. The agent runs all the same, and says so.
+inside sed -i 's|^# urls .*|urls = ["mqtt://127.0.0.1:1"]|' "$toml"
+check "the agent starts" inside systemctl start holdfast.service
+check "as its own user" inside sh -c '[ "$(stat -c %U /proc/$(systemctl show -P MainPID holdfast))" = holdfast ]'
+check "its state is its own" is /var/lib/holdfast "700 holdfast holdfast"
+check "sockets lie in a sticky folder" is /run/holdfast "1775 root holdfast"
+check "the warden's socket is root's" is /run/holdfast/warden.sock "660 root holdfast"
+check "status answers" soon inside sh -c 'holdfast status >/dev/null; [ $? -le 1 ]'
+first=$(inside systemctl show -P MainPID holdfast)
+check "upgrades" inside dpkg -i --force-confdef --force-confold /deb/new.deb
+check "the upgrade restarts it" soon inside sh -c "[ \$(systemctl show -P MainPID holdfast) != $first ]"
+check "it is active" active holdfast.service
+first=$(inside systemctl show -P MainPID holdfast)
+inside sh -c "kill -KILL $first"
+check "killed, it comes back" soon inside sh -c "pid=\$(systemctl show -P MainPID holdfast); [ \$pid != 0 ] && [ \$pid != $first ]"
+check "stops" inside systemctl stop holdfast.service
+check "removes" inside dpkg -r holdfast
+check "nothing of it runs" inside sh -c '! grep -sqx holdfast /proc/[0-9]*/comm'
+check "purges" inside dpkg -P holdfast
+check "no unit is left" not inside systemctl cat holdfast.service holdfast-warden.socket
+check "no failed unit" inside sh -c '! systemctl --failed --no-legend | grep -q holdfast'
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
