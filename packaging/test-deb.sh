@@ -113,9 +113,16 @@ for _ in $(seq 100); do
 done
 inside() { nsenter -t "$one" -a env DEBIAN_FRONTEND=noninteractive "$@"; }
 active() { inside systemctl is-active "$1"; }
-soon() { # a command that must succeed within 15 s
-	for _ in $(seq 50); do "$@" && return; sleep 0.3; done
-	return 1
+within() { # seconds, then a command that must succeed by then
+	local end=$((SECONDS + $1))
+	shift
+	while ! "$@"; do
+		[ "$SECONDS" -lt "$end" ] || return 1
+		sleep 0.3
+	done
+}
+replaced() { # the process that ran before
+	inside sh -c "pid=\$(systemctl show -P MainPID holdfast); [ \$pid != 0 ] && [ \$pid != $1 ]"
 }
 check "systemd is process 1" inside sh -c '[ "$(cat /proc/1/comm)" = systemd ]'
 check "installs" inside dpkg -i /deb/old.deb
@@ -129,14 +136,17 @@ check "as its own user" inside sh -c '[ "$(stat -c %U /proc/$(systemctl show -P 
 check "its state is its own" is /var/lib/holdfast "700 holdfast holdfast"
 check "sockets lie in a sticky folder" is /run/holdfast "1775 root holdfast"
 check "the warden's socket is root's" is /run/holdfast/warden.sock "660 root holdfast"
-check "status answers" soon inside sh -c 'holdfast status >/dev/null; [ $? -le 1 ]'
+check "status answers" within 15 inside sh -c 'holdfast status >/dev/null; [ $? -le 1 ]'
 first=$(inside systemctl show -P MainPID holdfast)
 check "upgrades" inside dpkg -i --force-confdef --force-confold /deb/new.deb
-check "the upgrade restarts it" soon inside sh -c "[ \$(systemctl show -P MainPID holdfast) != $first ]"
+check "the upgrade restarts it" within 15 replaced "$first"
 check "it is active" active holdfast.service
 first=$(inside systemctl show -P MainPID holdfast)
 inside sh -c "kill -KILL $first"
-check "killed, it comes back" soon inside sh -c "pid=\$(systemctl show -P MainPID holdfast); [ \$pid != 0 ] && [ \$pid != $first ]"
+check "killed, it comes back" within 15 replaced "$first"
+first=$(inside systemctl show -P MainPID holdfast)
+inside sh -c "kill -STOP $first"
+check "hanging, it is replaced within 75 s" within 75 replaced "$first"
 check "stops" inside systemctl stop holdfast.service
 check "removes" inside dpkg -r holdfast
 check "nothing of it runs" inside sh -c '! grep -sqx holdfast /proc/[0-9]*/comm'
