@@ -1,9 +1,28 @@
 package board
 
-import "io"
+import (
+	"fmt"
+	"io"
+)
+
+// CheckName reports whether Files and Dir take the name: 1 to 100 of [A-Za-z0-9_.-], no leading dot. Names that begin
+// with a dot are the drivers' own temporary files.
+func CheckName(name string) error {
+	if name == "" || len(name) > 100 || name[0] == '.' {
+		return fmt.Errorf("file name %.120q: want 1 to 100 of letters, digits, '_', '.', '-', no leading dot", name)
+	}
+	for _, c := range []byte(name) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '.', c == '-':
+		default:
+			return fmt.Errorf("file name %q: character %q", name, c)
+		}
+	}
+	return nil
+}
 
 // Files keeps small documents whole: whatever the power does, a document read back is one that was written, either the
-// last or, if the cut came before WriteFile returned, the one before. Names are flat: no separator, no leading dot.
+// last or, if the cut came before WriteFile returned, the one before. Names are those CheckName takes.
 type Files interface {
 	// ReadFile returns the document, or an error that is fs.ErrNotExist. A document longer than limitBytes is an error,
 	// and is not read.
