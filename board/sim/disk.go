@@ -2,6 +2,7 @@ package sim
 
 import (
 	"errors"
+	"hash/maphash"
 	"io"
 	"io/fs"
 	"maps"
@@ -12,6 +13,9 @@ import (
 
 // SectorBytes is the unit in which a power cut keeps or loses what was written.
 const SectorBytes = 512
+
+// blockBytes is what a file takes at least.
+const blockBytes = 4096
 
 // A Disk is a file system in memory that remembers which of its changes a power cut may still undo.
 //
@@ -34,6 +38,7 @@ type Disk struct {
 	temps   int
 	watch   func()
 	fault   Fault
+	hits    int
 }
 
 type directory struct {
@@ -78,7 +83,14 @@ func NewDisk(seed uint64) *Disk { return &Disk{seed: seed, dirs: map[string]*dir
 func (d *Disk) Break(f Fault) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.fault = f
+	d.fault, d.hits = f, 0
+}
+
+// Broken reports whether a fault has hit an operation since Break or Repair.
+func (d *Disk) Broken() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.hits > 0
 }
 
 // Repair ends the fault.
@@ -106,15 +118,34 @@ func (d *Disk) Written() int64 {
 	return d.written
 }
 
-// Usage returns the sum of the lengths of the files in the directory.
+// Usage returns what the files in the directory take, each rounded up to whole blocks of 4 KiB.
 func (d *Disk) Usage(dir string) int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var sum int64
 	for _, ino := range d.directory(dir).live {
-		sum += int64(len(ino.live))
+		sum += (int64(len(ino.live)) + blockBytes - 1) / blockBytes * blockBytes
 	}
 	return sum
+}
+
+// Digest returns a hash of what the running system sees, by which states can be told apart.
+func (d *Disk) Digest(seed maphash.Seed) uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, dir := range slices.Sorted(maps.Keys(d.dirs)) {
+		h.WriteString(dir)
+		for _, name := range slices.Sorted(maps.Keys(d.dirs[dir].live)) {
+			data := d.dirs[dir].live[name].live
+			h.WriteString(name)
+			maphash.WriteComparable(&h, len(data))
+			h.Write(data)
+		}
+		h.WriteByte(0)
+	}
+	return h.Sum64()
 }
 
 // Flip inverts the bits of mask in one byte of a file, durably: bit rot. It reports whether the byte is there.
@@ -201,6 +232,7 @@ func (d *Disk) begin(op, name string, r reach) error {
 		return nil
 	}
 	err := &fs.PathError{Op: op, Path: name, Err: f.Err}
+	d.hits++
 	if f.Times > 0 {
 		if f.Times--; f.Times == 0 {
 			f.Err = nil
