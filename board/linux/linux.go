@@ -1,0 +1,2 @@
+// Package linux is a driver: a real board. It knows who the machine is, keeps its clock and its durable files.
+package linux
