@@ -1,0 +1,165 @@
+package config_test
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/cmd/internal/config"
+)
+
+var update = flag.Bool("update", false, "rewrite the generated documentation")
+
+func TestAnEmptyFileIsTheDefaults(t *testing.T) {
+	c, err := config.Parse("empty", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Telemetry.Period != config.Duration(10*time.Second) || c.Spool.LimitBytes != 16<<20 || c.Broker.Dialect != "plain" {
+		t.Errorf("defaults = %+v", c)
+	}
+}
+
+func TestAFileIsReadOverTheDefaults(t *testing.T) {
+	c, err := config.Parse("good", []byte(`
+id = "pump-7"
+[broker]
+urls = ["mqtts://broker.example.com:8883"]
+[telemetry]
+period = "30s"
+[collectors.cpu]
+period = "1s"
+digest = "1m"
+per_core = true
+[collectors.processes]
+enabled = false
+[spool]
+limit = "64MiB"
+[network]
+capacity = "10Mbit"
+[lines.pump]
+driver = "sim"
+output = true
+[labels]
+site = "north"
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cpu := c.Collectors["cpu"]
+	if cpu.Period == nil || time.Duration(*cpu.Period) != time.Second || !cpu.PerCore || *c.Collectors["processes"].Enabled {
+		t.Errorf("collectors = %+v", c.Collectors)
+	}
+	if c.Spool.LimitBytes != 64<<20 || c.Network.Capacity != 10e6 || !c.Lines["pump"].Output || c.Labels["site"] != "north" {
+		t.Errorf("config = %+v", c)
+	}
+	if c.Spool.HoldOff != config.Duration(time.Minute) {
+		t.Errorf("hold_off = %s, want the default beside a key that is set", c.Spool.HoldOff)
+	}
+}
+
+func TestWhatIsWrongIsNamedWithItsPlaceAndTheNearestRightKey(t *testing.T) {
+	for _, tt := range []struct {
+		name, text, problem, hint string
+		line, column              int
+	}{
+		{"misspelt key", "id = \"a\"\n[broker]\nulrs = [\"mqtt://x:1\"]\n", `no such key "broker.ulrs"`, `did you mean "urls"?`, 3, 1},
+		{"misspelt section", "[brokr]\nurls = []\n", `no such key "brokr`, `did you mean "broker`, 1, 2},
+		{"key of another section", "[telemetry]\nhold_off = \"1m\"\n", `no such key "telemetry.hold_off"`, `did you mean "spool.hold_off"?`, 2, 1},
+		{"misspelt key of a named section", "[collectors.cpu]\nperoid = \"1s\"\n", `no such key "collectors.cpu.peroid"`, `did you mean "period"?`, 2, 1},
+		{"wrong type", "[telemetry]\nin_flight = \"many\"\n", "", "", 2, 13},
+		{"wrong duration", "[telemetry]\nperiod = \"ten\"\n", `"ten" is not a duration`, "", 2, 10},
+		{"wrong size", "[spool]\nlimit = \"16 sheep\"\n", `"16 sheep" is not a size`, "", 2, 9},
+		{"out of range", "[telemetry]\nperiod = \"1ms\"\n", "telemetry.period: 1ms is not between 100ms and 24h", "", 2, 1},
+		{"not TOML", "id = \n", "", "", 1, 6},
+		{"hostile id", "id = \"a/b\"\n", `id: "a/b" is not 1 to 64`, "", 1, 1},
+		{"not an address", "[broker]\nurls = [\"broker.example.com\"]\n", "is not an address such as", "", 2, 1},
+		{"half a certificate", "[broker]\ncert_file = \"a.pem\"\n", "cert_file and key_file go together", "", 2, 1},
+		{"unknown dialect", "[broker]\ndialect = \"xmpp\"\n", "neither plain nor aws", "", 2, 1},
+	} {
+		_, err := config.Parse("test.toml", []byte(tt.text))
+		var e *config.Error
+		if !errors.As(err, &e) {
+			t.Errorf("%s: error = %v, want a config.Error", tt.name, err)
+			continue
+		}
+		if e.Line != tt.line || e.Column != tt.column {
+			t.Errorf("%s: at %d:%d, want %d:%d (%v)", tt.name, e.Line, e.Column, tt.line, tt.column, e)
+		}
+		if !strings.Contains(e.Problem, tt.problem) || !strings.Contains(e.Hint, tt.hint) {
+			t.Errorf("%s: %q, hint %q; want %q, %q", tt.name, e.Problem, e.Hint, tt.problem, tt.hint)
+		}
+	}
+}
+
+func TestEveryProblemIsNamedAtOnce(t *testing.T) {
+	_, err := config.Parse("test.toml", []byte("idd = \"a\"\n[spol]\nlimit = \"1MiB\"\n"))
+	if err == nil || strings.Count(err.Error(), "no such key") != 2 {
+		t.Errorf("error = %v, want both keys", err)
+	}
+}
+
+func TestQuantitiesPrintAsTheyAreRead(t *testing.T) {
+	for _, text := range []string{"1m", "10s", "1m30s", "1h", "24h", "100ms", "0s"} {
+		var d config.Duration
+		if err := d.UnmarshalText([]byte(text)); err != nil || d.String() != text {
+			t.Errorf("duration %q reads as %s, %v", text, d, err)
+		}
+	}
+	for _, text := range []string{"256KiB", "16MiB", "1GiB", "77", "0"} {
+		var n config.Bytes
+		if err := n.UnmarshalText([]byte(text)); err != nil || n.String() != text {
+			t.Errorf("size %q reads as %s, %v", text, n, err)
+		}
+	}
+	for _, text := range []string{"100Mbit", "250kbit", "2.5Gbit"} {
+		var n config.Bits
+		if err := n.UnmarshalText([]byte(text)); err != nil || n.String() != text {
+			t.Errorf("speed %q reads as %s, %v", text, n, err)
+		}
+	}
+}
+
+func TestTheReferenceIsCurrent(t *testing.T) {
+	const path = "../../../docs/configuration.md"
+	const head = "# Configuration reference\n\n`/etc/holdfast/holdfast.toml`, read strictly: an unknown key is an error with its line, " +
+		"its column and the nearest right key. Every key has a default; an agent that is told a broker starts.\n\n" +
+		"Durations are written as `10s`, `1m30s`, `24h`; sizes as `256KiB`, `16MiB`; speeds as `100Mbit`.\n" +
+		"This page is generated from the code: `go test ./cmd/internal/config -update`.\n"
+	want := head + config.Reference()
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Errorf("%s is not what the code says: go test ./cmd/internal/config -update", path)
+	}
+	for _, k := range config.Keys() {
+		if k.Doc == "" {
+			t.Errorf("%s: no doc", k.Path)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("id = \"a\"\n[broker]\nurls = [\"mqtt://x:1\"]\n")
+	f.Add("[collectors.cpu]\nperiod = \"1s\"\n[lines.a]\ndriver = \"sim\"\n")
+	f.Add("[telemetry]\nperiod = \"-1s\"\nin_flight = 99999999999999999999\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := config.Parse("fuzz", []byte(text))
+		if err != nil {
+			return
+		}
+		if c.Telemetry.Period < config.Duration(100*time.Millisecond) || c.Telemetry.InFlight < 1 || c.Spool.LimitBytes < 256<<10 {
+			t.Errorf("accepted %+v", c)
+		}
+	})
+}

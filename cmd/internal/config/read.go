@@ -1,0 +1,239 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"holdfast/board/strict"
+)
+
+// fileBytes bounds the configuration file.
+const fileBytes = 256 << 10
+
+// An Error is one thing wrong with the file, with its place.
+type Error struct {
+	File         string
+	Line, Column int // from 1; 0 where the place is not known
+	Problem      string
+	Hint         string
+}
+
+func (e *Error) Error() string {
+	switch {
+	case e.Line == 0:
+		return fmt.Sprintf("%s: %s", e.File, e.Problem)
+	default:
+		return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Problem)
+	}
+}
+
+// Load reads the file at path over the defaults. A file that is not there is an error that is fs.ErrNotExist.
+func Load(path string) (Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, fileBytes+1))
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	if len(b) > fileBytes {
+		return Config{}, &Error{File: path, Problem: fmt.Sprintf("longer than %d bytes", fileBytes)}
+	}
+	return Parse(path, b)
+}
+
+// Parse reads the text of a configuration file over the defaults. name is for errors, which are of type *Error; several
+// are joined.
+func Parse(name string, text []byte) (Config, error) {
+	c := Default()
+	d := toml.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		return Config{}, located(name, text, err)
+	}
+	if errs := c.check(name, text); len(errs) > 0 {
+		return Config{}, errors.Join(errs...)
+	}
+	return c, nil
+}
+
+// located turns go-toml's errors into ours, with line, column and the nearest right key.
+func located(name string, text []byte, err error) error {
+	var unknown *toml.StrictMissingError
+	if errors.As(err, &unknown) {
+		var errs []error
+		for i := range unknown.Errors {
+			e := &unknown.Errors[i]
+			line, column := e.Position()
+			key := e.Key()
+			out := &Error{File: name, Line: line, Column: column,
+				Problem: fmt.Sprintf("no such key %q", strings.Join(key, "."))}
+			if near := nearest(key); near != "" {
+				out.Hint = fmt.Sprintf("did you mean %q?", near)
+			}
+			errs = append(errs, out)
+		}
+		return errors.Join(errs...)
+	}
+	var wrong *toml.DecodeError
+	if errors.As(err, &wrong) {
+		line, column := wrong.Position()
+		problem := strings.TrimPrefix(wrong.Error(), "toml: ")
+		if key := wrong.Key(); len(key) > 0 {
+			problem = strings.Join(key, ".") + ": " + problem
+		}
+		return &Error{File: name, Line: line, Column: column, Problem: problem}
+	}
+	return &Error{File: name, Problem: strings.TrimPrefix(err.Error(), "toml: ")}
+}
+
+// nearest returns the key that someone who wrote key may have meant: one of the same section, else one of any.
+func nearest(key []string) string {
+	all := Keys()
+	last := key[len(key)-1]
+	section := strings.Join(key[:len(key)-1], ".")
+	var siblings, others []string
+	for _, k := range all {
+		parent, leaf := cutLast(k.Path)
+		if parent == section || wild(parent) == section && parent != "" || match(parent, key[:len(key)-1]) {
+			siblings = append(siblings, leaf)
+		}
+		others = append(others, k.Path)
+	}
+	if near := strict.Nearest(last, siblings); near != "" {
+		return near
+	}
+	if i := slices.IndexFunc(others, func(p string) bool { return strings.HasSuffix(p, "."+last) }); i >= 0 {
+		return others[i]
+	}
+	return strict.Nearest(strings.Join(key, "."), others)
+}
+
+func cutLast(path string) (parent, leaf string) {
+	if i := strings.LastIndexByte(path, '.'); i >= 0 {
+		return path[:i], path[i+1:]
+	}
+	return "", path
+}
+
+func wild(path string) string { return strings.ReplaceAll(path, "NAME.", "") }
+
+// match reports whether a path of the reference, in which NAME stands for any key, is key.
+func match(path string, key []string) bool {
+	if path == "" {
+		return len(key) == 0
+	}
+	parts := strings.Split(path, ".")
+	return len(parts) == len(key) && !slices.ContainsFunc(indices(parts), func(i int) bool {
+		return parts[i] != "NAME" && parts[i] != key[i]
+	})
+}
+
+func indices(s []string) []int {
+	out := make([]int, len(s))
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}
+
+var (
+	idPattern   = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
+	urlPattern  = regexp.MustCompile(`^(mqtts?|tcp|ssl|tls)://[^/@\s]+$`)
+	rootPattern = regexp.MustCompile(`^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+){0,3}$`)
+)
+
+// check finds values that are of the right type and still wrong.
+func (c *Config) check(name string, text []byte) []error {
+	var errs []error
+	bad := func(ok bool, key, problem string, args ...any) {
+		if !ok {
+			line, column := place(text, key)
+			errs = append(errs, &Error{File: name, Line: line, Column: column, Problem: key + ": " + fmt.Sprintf(problem, args...)})
+		}
+	}
+	bad(c.ID == "" || idPattern.MatchString(c.ID), "id", "%q is not 1 to 64 letters, digits, '-', '_' or '.'", c.ID)
+	for _, u := range c.Broker.URLs {
+		bad(urlPattern.MatchString(u), "broker.urls", "%q is not an address such as mqtts://broker.example.com:8883", u)
+	}
+	bad(c.Broker.Dialect == "plain" || c.Broker.Dialect == "aws", "broker.dialect", "%q is neither plain nor aws", c.Broker.Dialect)
+	bad(rootPattern.MatchString(c.Broker.TopicRoot), "broker.topic_root", "%q is not a topic of letters, digits, '-', '_' and at most four levels", c.Broker.TopicRoot)
+	bad((c.Broker.CertFile == "") == (c.Broker.KeyFile == ""), "broker.cert_file", "cert_file and key_file go together")
+	span := func(d Duration, key string, lo, hi time.Duration) {
+		bad(time.Duration(d) >= lo && time.Duration(d) <= hi, key, "%s is not between %s and %s", d, Duration(lo), Duration(hi))
+	}
+	span(c.Broker.KeepAlive, "broker.keep_alive", 30*time.Second, 20*time.Minute)
+	span(c.Broker.MinBackoff, "broker.min_backoff", 100*time.Millisecond, time.Minute)
+	span(c.Broker.MaxBackoff, "broker.max_backoff", time.Duration(c.Broker.MinBackoff), time.Hour)
+	span(c.Telemetry.Period, "telemetry.period", 100*time.Millisecond, 24*time.Hour)
+	span(c.Telemetry.Linger, "telemetry.linger", 0, time.Hour)
+	span(c.Telemetry.Digest, "telemetry.digest", 0, 24*time.Hour)
+	size := func(n Bytes, key string, lo, hi Bytes) {
+		bad(n >= lo && n <= hi, key, "%s is not between %s and %s", n, lo, hi)
+	}
+	size(c.Telemetry.BatchBytes, "telemetry.batch_bytes", 1<<10, 60<<10)
+	size(c.Spool.LimitBytes, "spool.limit", 256<<10, 16<<30)
+	size(c.Spool.RAMBytes, "spool.ram", 16<<10, 64<<20)
+	size(c.Shadow.LimitBytes, "shadow.limit", 256, 32<<10)
+	size(c.Journal.LineBytes, "journal.line_bytes", 80, 8<<10)
+	bad(c.Telemetry.InFlight >= 1 && c.Telemetry.InFlight <= 32, "telemetry.in_flight", "%d is not between 1 and 32", c.Telemetry.InFlight)
+	bad(c.Journal.LinesPerMinute >= 1 && c.Journal.LinesPerMinute <= 6000, "journal.lines_per_minute", "%d is not between 1 and 6000", c.Journal.LinesPerMinute)
+	bad(slices.Contains(Priorities(), c.Journal.Priority), "journal.priority", "%q is none of %s", c.Journal.Priority, strings.Join(Priorities(), " "))
+	bad(slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level), "log.level", "%q is none of debug info warn error", c.Log.Level)
+	for n, v := range c.Collectors {
+		if v.Period != nil {
+			span(*v.Period, "collectors."+n+".period", 100*time.Millisecond, 24*time.Hour)
+		}
+		bad(v.Deadband == nil || *v.Deadband >= 0 && *v.Deadband <= 1, "collectors."+n+".deadband", "not between 0 and 1")
+	}
+	for n, v := range c.Lines {
+		bad(idPattern.MatchString(n), "lines."+n, "a name is 1 to 64 letters, digits, '-', '_' or '.'")
+		bad(v.Driver == "sim", "lines."+n+".driver", "%q is not known; this version drives sim", v.Driver)
+	}
+	for key, n := range map[string]int{"limits.reboots_per_hour": c.Limits.RebootsPerHour, "limits.reboots_per_day": c.Limits.RebootsPerDay,
+		"limits.repairs_per_hour": c.Limits.RepairsPerHour, "limits.repairs_per_day": c.Limits.RepairsPerDay} {
+		bad(n >= 0 && n <= 10000, key, "%d is not between 0 and 10000", n)
+	}
+	for key, v := range map[string]float64{"thresholds.cpu": c.Thresholds.CPU, "thresholds.memory": c.Thresholds.Memory,
+		"thresholds.network": c.Thresholds.Network} {
+		bad(v >= 0 && v <= 100, key, "%g is not between 0 and 100", v)
+	}
+	slices.SortFunc(errs, func(a, b error) int { return a.(*Error).Line - b.(*Error).Line })
+	return errs
+}
+
+// Priorities are syslog's names, worst first (RFC 5424, table 2).
+func Priorities() []string {
+	return []string{"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"}
+}
+
+// place finds where a key is set in the text: the line in its section that begins with its last name.
+func place(text []byte, key string) (line, column int) {
+	parent, leaf := cutLast(key)
+	section := ""
+	for i, l := range strings.Split(string(text), "\n") {
+		trimmed := strings.TrimSpace(l)
+		if strings.HasPrefix(trimmed, "[") {
+			section = strings.Trim(strings.SplitN(trimmed, "#", 2)[0], "[] \t")
+		}
+		name, _, set := strings.Cut(trimmed, "=")
+		if name = strings.TrimSpace(name); set && section == parent && name == leaf || set && section == "" && name == key {
+			return i + 1, strings.Index(l, trimmed) + 1
+		}
+	}
+	return 0, 0
+}
+
+// Check finds values that are wrong, for a configuration that was changed after it was read.
+func (c *Config) Check() error { return errors.Join(c.check("configuration", nil)...) }
