@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"holdfast/agent"
+	"holdfast/agent/local"
+)
+
+func statusCommand(ctx context.Context, args []string, std streams) error {
+	f := flags("status", "show what the running agent does", "holdfast status --json", std)
+	var o overrides
+	o.flags(f)
+	asJSON := f.Bool("json", false, "print one JSON object")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	c, err := o.load()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	path := filepath.Join(c.RunDir, local.Name)
+	s, err := local.Ask(ctx, path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return hinted{fmt.Errorf("no agent answers at %s", path), "systemctl status holdfast, or start one with holdfast run", exitTimeout}
+	case errors.Is(err, fs.ErrPermission):
+		return hinted{err, "run it as root or as a member of the group holdfast", exitFailed}
+	case err != nil:
+		return hinted{err, "the agent is there and does not answer: systemctl restart holdfast", exitTimeout}
+	}
+	if *asJSON {
+		e := json.NewEncoder(std.out)
+		e.SetIndent("", "  ")
+		return e.Encode(s)
+	}
+	return printStatus(std.out, &s)
+}
+
+// printStatus writes the status for people: what matters first, then the readings.
+func printStatus(w io.Writer, s *agent.Status) error {
+	var b strings.Builder
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-9s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	row("device", "%s  %s", s.Board.ID, strings.TrimSpace(s.Board.Model+" "+s.Board.Arch))
+	row("agent", "%s, up %s, session %s", s.Version, span(s.Uptime), s.Session)
+	if s.Link.Up {
+		row("link", "up for %s to %s, %d reconnects", span(s.Time.Sub(s.Link.Since).Seconds()), s.Link.Broker, s.Link.Reconnects)
+	} else {
+		row("link", "DOWN for %s", span(s.Time.Sub(s.Link.Since).Seconds()))
+		if s.Link.Error != "" {
+			row("", "%s; next try in %s", s.Link.Error, span(max(s.Link.Retry.Sub(s.Time).Seconds(), 0)))
+		}
+	}
+	trial := ""
+	if s.Shadow.Trial {
+		trial = " (on trial)"
+	}
+	row("shadow", "version %d%s", s.Shadow.Version, trial)
+	for _, path := range slices.Sorted(maps.Keys(s.Shadow.Refused)) {
+		row("", "refused %s: %s", orWhole(path), s.Shadow.Refused[path])
+	}
+	row("spool", "%d waiting, %s on disk, %d dropped", s.Spool.Waiting, size(s.Spool.FlashBytes), s.Spool.Dropped)
+	if !s.Trusted {
+		row("clock", "not set: times are marked untrusted")
+	}
+	for _, part := range slices.Sorted(maps.Keys(s.Problems)) {
+		if part != "link" {
+			row("PROBLEM", "%s: %s", part, s.Problems[part])
+		}
+	}
+	b.WriteByte('\n')
+	for _, src := range s.Sources {
+		if src.Source == "collector" {
+			continue
+		}
+		name := src.Source
+		if src.Instance != "" {
+			name += " " + src.Instance
+		}
+		var fields []string
+		for _, k := range slices.Sorted(maps.Keys(src.Numbers)) {
+			fields = append(fields, k+"="+number(k, src.Numbers[k]))
+		}
+		for _, k := range slices.Sorted(maps.Keys(src.Texts)) {
+			fields = append(fields, k+"="+src.Texts[k])
+		}
+		fmt.Fprintf(&b, "%-24s %s\n", name, strings.Join(fields, " "))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func orWhole(path string) string {
+	if path == "" {
+		return "the document"
+	}
+	return path
+}
+
+func span(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	if d >= time.Minute {
+		return d.Round(time.Second).String()
+	}
+	return d.Round(100 * time.Millisecond).String()
+}
+
+func size(n int64) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	case n >= 1<<10:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
+// number writes a measure by its unit.
+func number(name string, v float64) string {
+	switch {
+	case strings.HasSuffix(name, "_ratio"):
+		return fmt.Sprintf("%.1f%%", 100*v)
+	case strings.HasSuffix(name, "_bytes"):
+		return strings.ReplaceAll(size(int64(v)), " ", "")
+	case strings.HasSuffix(name, "_bytes_per_second"):
+		return strings.ReplaceAll(size(int64(v)), " ", "") + "/s"
+	}
+	return fmt.Sprintf("%.6g", v)
+}

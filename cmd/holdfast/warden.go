@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"runtime/debug"
+
+	"holdfast/cmd/internal/wire"
+)
+
+func wardenCommand(ctx context.Context, args []string, std streams) error {
+	f := flags("warden", "do what needs power, on behalf of run", "holdfast warden --config /etc/holdfast/holdfast.toml", std)
+	var o overrides
+	o.flags(f)
+	stay := f.Bool("stay", false, "keep running without work; the default where systemd does not hold the socket")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	c, err := o.load()
+	if err != nil {
+		return err
+	}
+	debug.SetGCPercent(gcPercent)
+	level := new(slog.LevelVar)
+	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
+		return err
+	}
+	// Only systemd starts it again when it is asked.
+	idle := !*stay && os.Getenv("LISTEN_FDS") != ""
+	w, err := wire.NewWarden(c, logger(std.err, level), idle)
+	if err != nil {
+		return err
+	}
+	return w.Run(ctx)
+}

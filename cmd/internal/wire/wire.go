@@ -1,0 +1,302 @@
+// Package wire is the composition root of holdfast: the one place that knows every part, and the only importer of
+// drivers. It makes parts from the configuration and decides nothing else.
+package wire
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/actuators"
+	"holdfast/actuators/relay"
+	"holdfast/agent"
+	"holdfast/agent/link"
+	"holdfast/agent/link/mqtt"
+	"holdfast/agent/local"
+	"holdfast/agent/spool"
+	"holdfast/board"
+	"holdfast/board/linux"
+	"holdfast/board/sim"
+	"holdfast/cmd/internal/config"
+	"holdfast/collectors"
+	"holdfast/collectors/host"
+	"holdfast/collectors/pins"
+	"holdfast/collectors/units"
+)
+
+// Options is what Run makes an agent of.
+type Options struct {
+	Config   config.Config
+	Version  string
+	Log      *slog.Logger
+	Level    *slog.LevelVar
+	Single   bool      // do the warden's work in this process
+	Started  time.Time // of the process
+	Progress func()
+	Ready    func()
+}
+
+// Running is an agent and what it was made of.
+type Running struct {
+	*agent.Agent
+	base  config.Config
+	Lines map[string]*sim.Line // simulated lines, for demonstrations and tests
+}
+
+// Run puts the agent of a configuration together. Nothing runs before Running.Run.
+func Run(o Options) (*Running, error) {
+	c := o.Config
+	b, lines, err := Board(c)
+	if err != nil {
+		return nil, err
+	}
+	dialect, err := Dialect(c, b.Identity.ID)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := Conn(c, dialect, b.Clock, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	r := &Running{base: c, Lines: lines}
+	verbs, side, err := verbs(o, b)
+	if err != nil {
+		return nil, err
+	}
+	watch := units.New(units.System)
+	parts := agent.Parts{
+		Version: o.Version, Board: b, Conn: conn, Dialect: dialect,
+		Spool:   spoolOptions(c),
+		Streams: streams(c, b), Verbs: verbs, Relays: outputs(c), Watch: func(names []string) { warn(o.Log, "units", watch.Watch(names)) },
+		Settings: Settings(c),
+		Policy: agent.Policy{Linger: time.Duration(c.Telemetry.Linger), BatchBytes: int(c.Telemetry.BatchBytes),
+			InFlight: c.Telemetry.InFlight, ShadowBytes: int(c.Shadow.LimitBytes), ShadowTrial: time.Duration(c.Shadow.Trial),
+			LinkGrace: time.Duration(c.Shadow.LinkGrace), CapacityBits: float64(c.Network.Capacity), StartUp: o.Started},
+		Log: o.Log, Level: o.Level, Progress: o.Progress, Ready: o.Ready, Side: side,
+	}
+	parts.Sources = append(host.All(host.Options{
+		Root: c.Root, PerCore: c.Collectors["cpu"].PerCore, Mounts: c.Disk.Mounts,
+		Interfaces: host.Filter{Include: c.Network.Include, Exclude: c.Network.Exclude},
+		Self:       func() []collectors.Field { return r.counters() },
+	}), watch)
+	if len(b.Lines) > 0 {
+		parts.Sources = append(parts.Sources, pins.New(b.Lines))
+	}
+	if err := knownSources(c, parts.Sources); err != nil {
+		return nil, err
+	}
+	if parts.Allow, err = allowed(c, verbs); err != nil {
+		return nil, err
+	}
+	status := &local.Server{Path: filepath.Join(c.RunDir, local.Name), Log: o.Log,
+		Status: func(ctx context.Context) (agent.Status, error) { return r.Status(ctx) }}
+	parts.Side = append(parts.Side, status.Run)
+	if r.Agent, err = agent.New(parts); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Reload hands over what of a new configuration can change while the agent runs: what agent.Settings holds.
+func (r *Running) Reload(ctx context.Context, c config.Config) error {
+	return r.Agent.Reload(ctx, Settings(c))
+}
+
+// counters are what the self source says of the agent beside its process.
+func (r *Running) counters() []collectors.Field {
+	n := r.Agent.Counters()
+	return []collectors.Field{
+		{Name: "spool_bytes", Value: collectors.Number(float64(n.SpoolBytes))},
+		{Name: "records_waiting_count", Value: collectors.Number(float64(n.RecordsWaiting))},
+		{Name: "records_dropped_count", Value: collectors.Number(float64(n.RecordsDropped))},
+		{Name: "reconnects_count", Value: collectors.Number(float64(n.Reconnects))},
+	}
+}
+
+// Board opens the machine a configuration describes.
+func Board(c config.Config) (*board.Board, map[string]*sim.Line, error) {
+	id := linux.Identity(c.Root)
+	if id.ID = c.ID; id.ID == "" {
+		id.ID = linux.SuggestID(c.Root)
+	}
+	if id.ID == "" {
+		return nil, nil, &config.Error{File: config.DefaultPath, Problem: "this machine has neither a host name nor a machine id",
+			Hint: `set id = "a-name"`}
+	}
+	for _, dir := range []string{c.StateDir, c.RunDir} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, nil, fmt.Errorf("make directory: %w", err)
+		}
+	}
+	files, err := linux.NewFiles(filepath.Join(c.StateDir, "state"))
+	if err != nil {
+		return nil, nil, err
+	}
+	logs, err := linux.NewDir(filepath.Join(c.StateDir, "spool"))
+	if err != nil {
+		return nil, nil, err
+	}
+	b := &board.Board{Identity: id, Root: c.Root, Clock: &linux.Clock{Vouched: c.Vouched}, Files: files, Logs: logs,
+		Lines: map[string]board.Line{}}
+	lines := map[string]*sim.Line{}
+	for name, l := range c.Lines {
+		if l.Output {
+			lines[name] = sim.NewOutput(name, l.Initial)
+		} else {
+			lines[name] = sim.NewInput(name, l.Initial)
+		}
+		b.Lines[name] = lines[name]
+	}
+	return b, lines, nil
+}
+
+// Dialect makes the dialect a configuration names.
+func Dialect(c config.Config, id string) (link.Dialect, error) {
+	switch c.Broker.Dialect {
+	case "aws":
+		d := link.AWS{Thing: id, Shadow: c.AWS.Shadow, Root: c.Broker.TopicRoot, KeepAlive: time.Duration(c.Broker.KeepAlive)}
+		return d, d.Check()
+	default:
+		password, err := passwordOf(c.Broker.PasswordFile)
+		if err != nil {
+			return nil, err
+		}
+		d := link.Plain{Device: id, Root: c.Broker.TopicRoot, User: c.Broker.User, Password: password,
+			KeepAlive: time.Duration(c.Broker.KeepAlive), StateBytes: int(c.Shadow.LimitBytes)}
+		return d, d.Check()
+	}
+}
+
+func passwordOf(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("broker password: %w", err)
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	return strings.TrimRight(line, "\r"), nil
+}
+
+// Conn makes the connection a configuration names.
+func Conn(c config.Config, d link.Dialect, clock board.Clock, log *slog.Logger) (*mqtt.Conn, error) {
+	return mqtt.New(d.Session(), mqtt.Options{
+		Brokers: c.Broker.URLs, CAFile: c.Broker.CAFile, CertFile: c.Broker.CertFile, KeyFile: c.Broker.KeyFile,
+		ServerName: c.Broker.ServerName, Clock: clock, Log: log,
+		Backoff: mqtt.Backoff{Min: time.Duration(c.Broker.MinBackoff), Max: time.Duration(c.Broker.MaxBackoff)},
+	})
+}
+
+func spoolOptions(c config.Config) spool.Options {
+	return spool.Options{LimitBytes: int64(c.Spool.LimitBytes), RAMBytes: int(c.Spool.RAMBytes), HoldOff: time.Duration(c.Spool.HoldOff)}
+}
+
+// Settings are what of a configuration the shadow may change.
+func Settings(c config.Config) agent.Settings {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil { // checked by config
+		level = slog.LevelInfo
+	}
+	s := agent.Settings{
+		Period: time.Duration(c.Telemetry.Period), Digest: time.Duration(c.Telemetry.Digest), LogLevel: level,
+		Watch: c.Units.Watch, Labels: c.Labels, Sources: map[string]agent.Source{},
+		Thresholds: agent.Thresholds{CPU: c.Thresholds.CPU, Memory: c.Thresholds.Memory, Network: c.Thresholds.Network},
+	}
+	for name, v := range c.Collectors {
+		s.Sources[name] = agent.Source{Enabled: v.Enabled, Period: (*time.Duration)(v.Period), Digest: (*time.Duration)(v.Digest),
+			Deadband: v.Deadband}
+	}
+	return s
+}
+
+// knownSources refuses a section for a collector that there is not.
+func knownSources(c config.Config, sources []collectors.Source) error {
+	var names []string
+	for _, s := range sources {
+		names = append(names, s.Name())
+	}
+	for name := range c.Collectors {
+		if !slices.Contains(names, name) {
+			return &config.Error{File: "configuration", Problem: fmt.Sprintf("collectors.%s: no such collector", name),
+				Hint: "the collectors of this board are " + strings.Join(names, ", ")}
+		}
+	}
+	return nil
+}
+
+// outputs are the names of the lines that may be switched.
+func outputs(c config.Config) []string {
+	var names []string
+	for name, l := range c.Lines {
+		if l.Output {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// streams are the sources that speak when they have something to say.
+func streams(c config.Config, b *board.Board) []collectors.Stream {
+	if !c.Journal.Follow {
+		return nil
+	}
+	return []collectors.Stream{follow(c, b)}
+}
+
+// allowed is the allow-list as far as this board has the verbs: the list of the configuration names verbs of the whole
+// program, and a board without relays has no relay.set.
+func allowed(c config.Config, verbs []actuators.Verb) ([]string, error) {
+	known := []string{"ping", "sample"}
+	for _, v := range verbs {
+		known = append(known, v.Name)
+	}
+	var out []string
+	for _, name := range c.Commands.Allow {
+		switch {
+		case slices.Contains(known, name):
+			out = append(out, name)
+		case !slices.Contains([]string{"relay.set", "unit.restart", "reboot", "log.tail", "script"}, name):
+			return nil, &config.Error{File: "configuration", Problem: fmt.Sprintf("commands.allow: no such command %q", name),
+				Hint: "there are ping, sample, relay.set, unit.restart, reboot, log.tail and script"}
+		}
+	}
+	return out, nil
+}
+
+// verbs are the deeds of this board: what run can do itself, and what it asks the warden for.
+func verbs(o Options, b *board.Board) (all []actuators.Verb, side []func(context.Context) error, err error) {
+	c := o.Config
+	relays := map[string]relay.Relay{}
+	for name, l := range c.Lines {
+		if l.Output {
+			relays[name] = relay.Relay{Line: b.Lines[name], MinOff: time.Duration(l.MinOff), MinOn: time.Duration(l.MinOn)}
+		}
+	}
+	if len(relays) > 0 {
+		bank, err := relay.New(b.Clock, relays)
+		if err != nil {
+			return nil, nil, err
+		}
+		all = append(all, bank.Verb())
+	}
+	all = append(all, tail())
+	client, serve, err := ask(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	if serve != nil {
+		side = append(side, serve)
+	}
+	powerful, err := deeds(c, b.Clock)
+	if err != nil {
+		return nil, nil, err
+	}
+	return append(all, client.Remote(powerful...)...), side, nil
+}
