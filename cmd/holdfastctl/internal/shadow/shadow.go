@@ -125,12 +125,28 @@ type Difference struct {
 // device reports a lot that nobody asked for.
 func Diff(desired, reported Document, all bool) []Difference {
 	var list []Difference
-	diff(desired.State, reported.State, "", all, &list)
+	diff(desired.State, limitsInPlace(reported.State), "", all, &list)
 	for i := range list {
 		list[i].Refused = reported.refusal(list[i].Path)
 	}
 	slices.SortFunc(list, func(a, b Difference) int { return strings.Compare(a.Path, b.Path) })
 	return list
+}
+
+// limitsInPlace returns a reported state in which cpu, memory and network stand for what they stand for in desired: the
+// limits in force, which a device reports under limits, and not its present figures.
+func limitsInPlace(reported map[string]any) map[string]any {
+	limits, ok := reported["limits"].(map[string]any)
+	if !ok {
+		return reported
+	}
+	state := maps.Clone(reported)
+	for _, name := range []string{"cpu", "memory", "network"} {
+		if limit, ok := limits[name]; ok {
+			state[name] = limit
+		}
+	}
+	return state
 }
 
 func diff(desired, reported map[string]any, prefix string, all bool, list *[]Difference) {
