@@ -149,6 +149,7 @@ func (c *core) run(ctx context.Context) error {
 			c.heard(e)
 		case body := <-c.answers:
 			c.answer(body)
+			c.report(c.clock.Now()) // a relay may have been switched
 		case s := <-c.settled:
 			c.settle(s)
 		case c.spool = <-c.stats:
