@@ -18,7 +18,7 @@ type Options struct {
 	Interfaces Filter                                      // interfaces of the network source; zero is DefaultInterfaces
 	Statfs     func(path string, st *unix.Statfs_t) error  // nil is unix.Statfs
 	Adjtimex   func(tx *unix.Timex) (state int, err error) // nil is unix.Adjtimex
-	Self       func() []collectors.Field                   // added to the self source: spool_bytes, reconnects; may be nil
+	Self       func() []collectors.Field                   // added to the self source: spool_bytes, reconnects_count; may be nil
 }
 
 // All returns every source of this package, always in the same order.

@@ -94,8 +94,9 @@ func Measures() []collectors.Measure {
 			{"goroutines_count", "count", "goroutines of the agent"},
 			{"descriptors_count", "count", "files the agent has open"},
 			{"spool_bytes", "bytes", "records that wait to be sent"},
-			{"records_dropped", "count", "records given up since the start"},
-			{"reconnects", "count", "connections to the cloud made anew since the start"},
+			{"records_waiting_count", "count", "records that wait to be sent, or for the broker's acknowledgement"},
+			{"records_dropped_count", "count", "records given up since the start"},
+			{"reconnects_count", "count", "connections to the cloud made anew since the start"},
 		}),
 	)
 }

