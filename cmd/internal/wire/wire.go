@@ -69,6 +69,9 @@ func Run(o Options) (*Running, error) {
 		return nil, err
 	}
 	watch := units.New(units.System)
+	if err := watch.Watch(c.Units.Watch); err != nil { // the agent tells it what changes later
+		return nil, &config.Error{File: "configuration", Problem: "units.watch: " + err.Error()}
+	}
 	parts := agent.Parts{
 		Version: o.Version, Board: b, Conn: conn, Dialect: dialect,
 		Spool:   spoolOptions(c),
