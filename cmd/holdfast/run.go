@@ -61,7 +61,7 @@ func (o *overrides) load() (config.Config, error) {
 		if errors.As(err, &bad) {
 			return c, err
 		}
-		return c, hinted{err, "holdfast run --config FILE names another", exitUsage}
+		return c, unread(err)
 	}
 	if o.brokers != "" {
 		c.Broker.URLs = strings.Split(o.brokers, ",")
@@ -78,6 +78,27 @@ func (o *overrides) load() (config.Config, error) {
 	return c, c.Check()
 }
 
+// unnamed says how to name a broker in the file at path, "" for the usual one.
+func unnamed(path string) string {
+	next := ", or try --broker mqtt://127.0.0.1:1883"
+	if path == "" {
+		path, next = config.DefaultPath, ", then: systemctl restart holdfast"
+	}
+	return `set urls = ["mqtts://broker.example.com:8883"] below [broker] in ` + path + next
+}
+
+// unread says what to do about a file that could not be read. What only the disk is to blame for is not wrong usage: the
+// unit does not start again after that (RestartPreventExitStatus), and a disk may recover.
+func unread(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return hinted{err, "--config FILE names another", exitUsage}
+	case errors.Is(err, fs.ErrPermission):
+		return hinted{err, "root and members of the group holdfast may read it", exitUsage}
+	}
+	return err
+}
+
 func runCommand(ctx context.Context, args []string, std streams) error {
 	started := time.Now()
 	f := flags("run", "measure, keep the shadow, obey commands", "holdfast run --single --broker mqtt://127.0.0.1:1883 --id bench --state /tmp/bench", std)
@@ -92,7 +113,7 @@ func runCommand(ctx context.Context, args []string, std streams) error {
 		return err
 	}
 	if len(c.Broker.URLs) == 0 {
-		return hinted{errors.New("no broker is named"), "set broker.urls in " + config.DefaultPath + ", or try --broker mqtt://127.0.0.1:1883", exitUsage}
+		return hinted{errors.New("no broker is named"), unnamed(o.path), exitUsage}
 	}
 	debug.SetGCPercent(gcPercent)
 	debug.SetMemoryLimit(memoryLimit)
