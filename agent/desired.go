@@ -120,12 +120,6 @@ func (d *desired) try(doc shadow.Document) error {
 	return d.save()
 }
 
-// refuse remembers that the document as a whole was not taken.
-func (d *desired) refuse(doc shadow.Document, reason string) error {
-	d.doc.Refused.Add("", doc.State, doc, reason)
-	return d.save()
-}
-
 // commit makes the document on trial the last good one.
 func (d *desired) commit() error {
 	if d.doc.Trial == nil {
