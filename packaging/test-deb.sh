@@ -7,6 +7,7 @@ set -euo pipefail
 dist=${1:-dist}
 arch=$(dpkg --print-architecture)
 deb=$(ls "$dist"/holdfast_*_"$arch".deb)
+ctl=$(ls "$dist"/holdfastctl_*_"$arch".deb)
 base=${HOLDFAST_TEST_ROOT:-/var/tmp/holdfast-debian-root.tar} # kept, because it takes minutes to make
 work=$(mktemp -d /var/tmp/holdfast-deb.XXXXXX)
 root=$work/root
@@ -62,6 +63,7 @@ sed -i 's/^Version: .*/Version: 0.0.0~before/' "$old/DEBIAN/control"
 echo '# a default of the version before' >>"$old/etc/holdfast/holdfast.toml"
 dpkg-deb -b --root-owner-group "$old" "$root/deb/old.deb" >/dev/null
 cp "$deb" "$root/deb/new.deb"
+cp "$ctl" "$root/deb/ctl.deb"
 wants=/etc/systemd/system/multi-user.target.wants/holdfast.service
 toml=/etc/holdfast/holdfast.toml
 
@@ -73,6 +75,8 @@ check "the user has no shell" inside sh -c 'getent passwd holdfast | grep -q ":/
 check "configuration is the group's to read" is "$toml" "640 root holdfast"
 check "its folder, too" is /etc/holdfast "750 root holdfast"
 check "the program runs" inside holdfast version
+check "its manual page" inside test -e /usr/share/man/man8/holdfast.8
+check "completion that the shell can read" inside bash -n /usr/share/bash-completion/completions/holdfast
 check "the agent is enabled" inside test -L "$wants"
 check "the warden's socket is enabled" inside test -L /etc/systemd/system/sockets.target.wants/holdfast-warden.socket
 check "units are well formed" inside systemd-analyze verify --man=no holdfast.service holdfast-warden.service holdfast-warden.socket
@@ -111,7 +115,7 @@ for _ in $(seq 100); do
 	[ -n "$one" ] && nsenter -t "$one" -a systemctl is-system-running 2>/dev/null | grep -Eq 'running|degraded' && break
 	sleep 0.3
 done
-inside() { nsenter -t "$one" -a env DEBIAN_FRONTEND=noninteractive "$@"; }
+inside() { nsenter -t "$one" -a env DEBIAN_FRONTEND=noninteractive HOME=/root "$@"; }
 active() { inside systemctl is-active "$1"; }
 within() { # seconds, then a command that must succeed by then
 	local end=$((SECONDS + $1))
@@ -129,14 +133,21 @@ check "installs" inside dpkg -i /deb/old.deb
 check "the warden listens" active holdfast-warden.socket
 check "the warden takes no memory when idle" not active holdfast-warden.service
 check "the agent waits for a broker's address" not active holdfast.service
+check "without one it does not start" not inside systemctl start holdfast.service
+check "and says what to do" inside sh -c 'systemctl status holdfast.service | grep -q "hint: set urls"'
+sleep 12
+check "nor is it tried over and over" inside sh -c 'systemctl is-failed holdfast && [ "$(systemctl show -P NRestarts holdfast)" = 0 ]'
 # Nothing listens there. The agent runs all the same, and says so.
-inside sed -i 's|^# urls .*|urls = ["mqtt://127.0.0.1:1"]|' "$toml"
-check "the agent starts" inside systemctl start holdfast.service
+inside sed -i 's|^# urls .*|urls = ["mqtt://127.0.0.1:1883"]|; s|^# watch .*|watch = ["victim.service"]|
+	s|^# restart .*|restart = ["victim.service"]|; s|^id = .*|id = "pump"\nclock_vouched = true|; s|^# id = .*|id = "pump"\nclock_vouched = true|' "$toml"
+check "an upgrade starts what the old version would not" inside dpkg -i --force-confdef --force-confold /deb/old.deb
+check "the agent starts" within 10 active holdfast.service
 check "as its own user" inside sh -c '[ "$(stat -c %U /proc/$(systemctl show -P MainPID holdfast))" = holdfast ]'
 check "its state is its own" is /var/lib/holdfast "700 holdfast holdfast"
 check "sockets lie in a sticky folder" is /run/holdfast "1775 root holdfast"
 check "the warden's socket is root's" is /run/holdfast/warden.sock "660 root holdfast"
-check "status answers" within 15 inside sh -c 'holdfast status >/dev/null; [ $? -le 1 ]'
+check "status says why the link is down" within 15 inside sh -c 'holdfast status | grep -q "127.0.0.1:1883: .*connection refused"'
+check "status is not for everybody" inside sh -c '! setpriv --reuid=nobody --clear-groups holdfast status'
 first=$(inside systemctl show -P MainPID holdfast)
 check "upgrades" inside dpkg -i --force-confdef --force-confold /deb/new.deb
 check "the upgrade restarts it" within 15 replaced "$first"
@@ -145,9 +156,43 @@ first=$(inside systemctl show -P MainPID holdfast)
 inside sh -c "kill -KILL $first"
 check "killed, it comes back" within 15 replaced "$first"
 first=$(inside systemctl show -P MainPID holdfast)
+inside sh -c "kill -QUIT $first" # Go shows its stacks and ends as it does in a crash
+check "crashed, it comes back" within 15 replaced "$first"
+
+# A broker, an operator and a service, and the way from the one to the other.
+check "the operator's program installs" inside dpkg -i /deb/ctl.deb
+inside sh -c 'printf "[Service]\nExecStart=/bin/sleep infinity\n" >/run/systemd/system/victim.service'
+check "a service to look after" inside systemctl start victim.service
+check "a broker" inside systemd-run --quiet --unit=hub holdfastctl hub --state -
+inside systemctl restart holdfast.service
+check "the link comes up" within 15 inside sh -c 'holdfast status | grep -q "^link *up"'
+check "it measures the service" within 15 inside sh -c 'holdfast status | grep -q "^units victim.service .*state=active"'
+check "it answers" inside holdfastctl command pump ping
+first=$(inside systemctl show -P MainPID victim)
+check "it has the warden restart the service" inside holdfastctl command pump unit.restart unit=victim.service
+check "the service was restarted" inside sh -c "[ \$(systemctl show -P MainPID victim) != $first ]"
+check "the warden is root" inside sh -c '[ "$(stat -c %U /proc/$(systemctl show -P MainPID holdfast-warden))" = root ]'
+check "its limits are its own" is /var/lib/holdfast-warden "700 root root"
+check "another service is refused" not inside holdfastctl command pump unit.restart unit=dbus.service
+inside setpriv --reuid=nobody --regid=holdfast --clear-groups perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Peer => shift) or die $!' /run/holdfast/warden.sock
+check "the warden answers the agent's user only" within 5 inside sh -c 'journalctl -u holdfast-warden | grep -q "refused a caller.*user 65534"'
+check "the warden leaves when nobody asks" within 45 not active holdfast-warden.service
+
+first=$(inside systemctl show -P MainPID holdfast)
+inside sed -i 's|^# period = .*|period = "2s"|' "$toml"
+check "reloads" inside systemctl reload holdfast.service
+check "and says so" within 5 inside sh -c 'journalctl -u holdfast | grep -q "configuration reloaded"'
+inside sh -c "echo 'nonsense = 1' >>$toml"
+check "reloads what is wrong" inside systemctl reload holdfast.service
+check "which changes nothing and is told" within 5 inside sh -c 'journalctl -u holdfast | grep -q "not reloaded.*holdfast.toml:[0-9]*:1: no such key"'
+check "by the same process" inside sh -c "[ \$(systemctl show -P MainPID holdfast) = $first ]"
+inside sed -i '/^nonsense/d' "$toml"
 inside sh -c "kill -STOP $first"
 check "hanging, it is replaced within 75 s" within 75 replaced "$first"
+check "the link comes up again" within 15 inside sh -c 'holdfast status | grep -q "^link *up"'
 check "stops" inside systemctl stop holdfast.service
+check "and has said so" inside sh -c 'holdfastctl watch --once --json | grep -q "\"online\":false.*\"reason\":\"stopped\""'
+check "a stop is no failure" not inside systemctl is-failed holdfast.service
 check "removes" inside dpkg -r holdfast
 check "nothing of it runs" inside sh -c '! grep -sqx holdfast /proc/[0-9]*/comm'
 check "purges" inside dpkg -P holdfast
