@@ -91,3 +91,9 @@ func (a *Agent) Reload(ctx context.Context, s Settings) error {
 
 // Counters returns the agent's own figures, a few seconds old at most. Any goroutine may ask.
 func (a *Agent) Counters() Counters { return *a.counters.Load() }
+
+// Newest names the newest record of this start: its session and its number there, 0 before the first. Whether it has
+// left is another question. Any goroutine may ask; after Run has returned it is the last there will be.
+func (a *Agent) Newest() (session string, seq uint64) {
+	return a.recorder.session, a.recorder.seq.Load()
+}
