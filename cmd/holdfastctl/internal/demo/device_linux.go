@@ -1,0 +1,47 @@
+package demo
+
+import (
+	"context"
+	"path/filepath"
+	"time"
+
+	"holdfast/cmd/internal/config"
+	"holdfast/cmd/internal/wire"
+)
+
+const supported = true
+
+// boot starts an agent in this process: of the real machine, but for its lines. It may do nothing to the machine.
+func boot(s settings) (*device, error) {
+	c := config.Default()
+	c.ID = deviceID
+	// The warden's part keeps its files beside the state directory.
+	c.StateDir, c.RunDir = filepath.Join(s.dir, "state"), filepath.Join(s.dir, "run")
+	c.Broker.URLs = []string{s.broker}
+	c.Broker.MinBackoff, c.Broker.MaxBackoff = config.Duration(200*time.Millisecond), config.Duration(time.Second)
+	c.Telemetry.Period, c.Telemetry.Linger = config.Duration(firstPeriod), config.Duration(100*time.Millisecond)
+	c.Lines = map[string]config.Line{pump: {Driver: "sim", Output: true}, door: {Driver: "sim"}}
+	c.Commands.Allow = []string{"ping", "sample", "relay.set"}
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	r, err := wire.Run(wire.Options{Config: c, Version: s.version, Log: s.log, Level: s.level, Single: true, Started: time.Now()})
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	var why error
+	go func() {
+		defer close(ended)
+		why = r.Run(ctx)
+	}()
+	return &device{
+		lines: map[string]line{pump: r.Lines[pump], door: r.Lines[door]},
+		link: func(ctx context.Context) (link, error) {
+			st, err := r.Status(ctx)
+			return link{up: st.Link.Up, why: st.Link.Error, waiting: st.Spool.Waiting}, err
+		},
+		newest: r.Newest, stop: stop, ended: ended, err: func() error { return why },
+	}, nil
+}
