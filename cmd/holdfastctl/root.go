@@ -34,7 +34,7 @@ HOLDFAST_KEY, HOLDFAST_USER and HOLDFAST_PASSWORD_FILE, else from the configurat
 cert, key, user and password_file.
 
 Exit codes: 0 done, 1 the deed did not succeed, 2 wrong usage or configuration, 3 no answer in time.`,
-		Example:       "  holdfastctl hub\n  holdfastctl watch\n  holdfastctl shadow set gate-7 cpu=70",
+		Example:       "  holdfastctl demo\n  holdfastctl hub\n  holdfastctl watch\n  holdfastctl shadow set gate-7 cpu=70",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -45,7 +45,7 @@ Exit codes: 0 done, 1 the deed did not succeed, 2 wrong usage or configuration, 
 		id   string
 		cmds []*cobra.Command
 	}{
-		{"fleet", []*cobra.Command{newWatch(c), newShadow(c), newCommand(c), newRecord(c)}},
+		{"fleet", []*cobra.Command{newDemo(c), newWatch(c), newShadow(c), newCommand(c), newRecord(c)}},
 		{"site", []*cobra.Command{newHub(c), newPKI(c)}},
 		{"", []*cobra.Command{newMan(), newVersion(c)}},
 	} {

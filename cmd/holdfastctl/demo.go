@@ -1,0 +1,96 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/cmd/holdfastctl/internal/demo"
+)
+
+func newDemo(c *connection) *cobra.Command {
+	var o demo.Options
+	var logPath string
+	var verbose bool
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "See all of it work on this machine, within a minute",
+		Long: `demo runs a broker on loopback and an agent of this machine, with two simulated lines and a link that can be cut, and
+tells what it does with them: telemetry arrives; a change is desired and applied, and a bad one refused; a relay is
+switched; an input changes; the link is cut for ten seconds; and at the end a subscriber that knows nothing of the agent
+counts whether any record is missing. The agent measures the machine and can change nothing on it. It needs Linux.
+
+It ends by itself with a table. With --stay it is left running afterwards, to play with, until it is interrupted.
+
+Exit codes: 0 all of it happened, 1 something did not; the table says what.`,
+		Example: "  holdfastctl demo\n  holdfastctl demo --stay\n  holdfastctl demo --json | jq -r .seen",
+		Args:    cobra.NoArgs,
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.Stay, "stay", false, "leave it running afterwards, to play with")
+	f.DurationVar(&o.Cut, "cut", 0, "how long the link is cut, 1s to 20s (default 10s)")
+	f.StringVar(&logPath, "log", "", "`FILE` for the log of agent and broker (default: a temporary one, kept if the demo fails)")
+	f.BoolVar(&verbose, "verbose", false, "write that log to stderr instead")
+	cmd.MarkFlagsMutuallyExclusive("log", "verbose")
+	cmd.RunE = deed(func(cmd *cobra.Command, _ []string) error {
+		if f.Changed("cut") && (o.Cut < demo.ShortestCut || o.Cut > demo.LongestCut) {
+			return usage("--cut %s: wants %s to %s", o.Cut, demo.ShortestCut, demo.LongestCut)
+		}
+		o.Out, o.JSON, o.Version = cmd.OutOrStdout(), c.json, ownVersion()
+		restore := func() {}
+		if _, _, tty := terminal(o.Out); tty && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" {
+			o.Color, restore = true, ansi(o.Out)
+		}
+		defer restore()
+		done, err := demoLog(&o, logPath, verbose, cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		_, err = demo.Run(cmd.Context(), o)
+		done(err == nil)
+		return demoHint(err, o.LogName)
+	})
+	return cmd
+}
+
+// demoLog opens the log. A temporary one is removed when all went well.
+func demoLog(o *demo.Options, path string, verbose bool, errOut io.Writer) (done func(well bool), err error) {
+	if verbose {
+		o.Log = errOut
+		return func(bool) {}, nil
+	}
+	var file *os.File
+	if path != "" {
+		file, err = os.Create(path)
+	} else {
+		file, err = os.CreateTemp("", "holdfast-demo-*.log")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("log: %w", err)
+	}
+	o.Log, o.LogName = file, file.Name()
+	return func(well bool) {
+		file.Close()
+		if well && path == "" {
+			os.Remove(file.Name())
+		}
+	}, nil
+}
+
+// demoHint says what to do about an error.
+func demoHint(err error, log string) error {
+	switch {
+	case errors.Is(err, demo.ErrLinux):
+		return hinted(err, "run it on a Linux machine, in a virtual one, or in a container; every other command works here")
+	case errors.Is(err, demo.ErrFailed):
+		f := &failure{code: exitFailed, err: err} // whatever it wraps: something did not happen
+		if log != "" {
+			f.hints = []string{"the agent's own words are in " + log}
+		}
+		return f
+	}
+	return err
+}
