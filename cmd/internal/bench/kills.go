@@ -1,0 +1,3 @@
+package main
+
+func kills(*workshop, options, *table) error { return nil }
