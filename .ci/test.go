@@ -37,6 +37,7 @@ func main() {
 	flag.Parse()
 	steps := []step{
 		{"format", "gofmt -l", format},
+		{"tidy", "go mod tidy -diff", func(*tally) error { return quiet("go", "mod", "tidy", "-diff") }},
 		{"vet", "go vet ./...", func(*tally) error {
 			return errors.Join(quiet("go", "vet", "./..."), quiet("sh", "-c", "go vet .ci/*.go"))
 		}},

@@ -14,6 +14,7 @@ import (
 var tools = []struct{ file, pkg string }{
 	{"mosquitto", "mosquitto"},
 	{"mosquitto_sub", "mosquitto-clients"},
+	{"openssl", "openssl"},
 	{"dbus-daemon", "dbus-daemon"},
 	{"journalctl", "systemd"},
 	{"systemd-analyze", "systemd"},
