@@ -37,9 +37,6 @@ func (s *Spool) recover() (Recovery, error) {
 			return Recovery{}, fmt.Errorf("read spool: %w", err)
 		}
 	}
-	if err := f.settle(); err != nil {
-		return Recovery{}, fmt.Errorf("read spool: %w", err)
-	}
 	f.judge()
 	for class := range f.segs {
 		if err := f.locate(Class(class)); err != nil {
@@ -101,15 +98,15 @@ func (f *found) learn(fr frame) {
 	}
 }
 
-// settle makes sure what was found: after a mere restart of the process it may still be in the page cache only.
-func (f *found) settle() error {
-	any := false
-	for _, segs := range f.segs {
+// settle makes sure what was found, before anything is built on it: after a mere restart of the process it may be in the
+// page cache only. So may removals; and a file that came back would meet numbers and ordinals that were given out again.
+func (s *Spool) settle() error {
+	for c := range s.queues {
+		segs := s.queues[c].segs
 		if len(segs) == 0 {
 			continue
 		}
-		any = true
-		file, err := f.s.dir.Open(segs[len(segs)-1].name())
+		file, err := s.dir.Open(segs[len(segs)-1].name())
 		if err == nil {
 			err = file.Sync()
 			file.Close()
@@ -118,9 +115,10 @@ func (f *found) settle() error {
 			return err
 		}
 	}
-	if any {
-		return f.s.dir.Sync()
+	if err := s.dir.Sync(); err != nil {
+		return err
 	}
+	s.settled = true
 	return nil
 }
 

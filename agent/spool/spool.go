@@ -134,6 +134,7 @@ type Spool struct {
 	session uint64 // of the newest record
 
 	ready    bool          // what is on flash is known
+	settled  bool          // and durable
 	sick     error         // why flash is not in use
 	retryAt  time.Time     // and when it is tried again
 	pause    time.Duration // back-off
@@ -172,9 +173,7 @@ func Open(dir Dir, o Options) (*Spool, Recovery, error) {
 		s.degrade(err)
 		return s, r, nil
 	}
-	if len(s.gaps) > 0 {
-		_ = s.flush(&s.queues[Event]) // degraded then, and tried again
-	}
+	_ = s.flush(&s.queues[Event]) // degraded then, and tried again: what is there can be read all the same
 	return s, r, nil
 }
 

@@ -56,6 +56,11 @@ func (s *Spool) flushNow(q *queue) error {
 			return err
 		}
 	}
+	if !s.settled {
+		if err := s.settle(); err != nil {
+			return err
+		}
+	}
 	if s.unlink(); len(s.trash) > maxTrash {
 		return fmt.Errorf("%d files cannot be removed", len(s.trash))
 	}
