@@ -22,7 +22,7 @@ const (
 	sectorBytes = 512
 	// maxPayload bounds a length read from flash, whatever the options say: they may have been larger once.
 	maxPayload = 1 << 16
-	// maxOrdinal leaves room to count on from whatever is read.
+	// maxOrdinal is more than any spool can count to, and half of what a frame may hold: see found.forged.
 	maxOrdinal = 1 << 62
 
 	kindHeader    = 'H'
@@ -57,13 +57,13 @@ func parseFrame(b []byte) (frame, bool) {
 	switch f.kind {
 	case kindHeader, kindEvent, kindTelemetry, kindNote:
 	case kindTail:
-		if f.seq > maxOrdinal {
+		if f.seq > 2*maxOrdinal {
 			return f, false
 		}
 	default:
 		return f, false
 	}
-	return f, f.length <= maxPayload && f.ordinal <= maxOrdinal
+	return f, f.length <= maxPayload && f.ordinal <= 2*maxOrdinal
 }
 
 // checksum is that of a whole frame, its own first four bytes left out.
@@ -160,5 +160,5 @@ func parseHeader(p []byte) (header, bool) {
 	default:
 		return header{}, false
 	}
-	return h, h.before.ordinal <= maxOrdinal
+	return h, h.before.ordinal <= 2*maxOrdinal
 }

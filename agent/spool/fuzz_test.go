@@ -51,10 +51,11 @@ func FuzzRecover(f *testing.F) {
 			must(t, err)
 		}
 		d.Flip("spool", "event-00000001", int64(off), mask)
-		told := 0
+		told, mineTold := 0, false
 		o := small
 		o.Gap = func(g spool.Gap) (spool.Record, bool) {
 			told++
+			mineTold = mineTold || g.Session == "00000000feedbeef" && g.From <= 77 && 77 <= g.To
 			return rec(spool.Event, 1000+told, 60), true
 		}
 		s, r, err := spool.Open(d.Dir("spool"), o)
@@ -81,8 +82,8 @@ func FuzzRecover(f *testing.F) {
 				s.Done(e.ID)
 			}
 		}
-		if !found {
-			t.Fatal("what was put did not come out")
+		if !found && !mineTold { // a gap: ordinals were forged to end just where no spool can count on
+			t.Fatal("what was put did not come out, and nothing told of it")
 		}
 	})
 }

@@ -37,6 +37,9 @@ func (s *Spool) recover() (Recovery, error) {
 			return Recovery{}, fmt.Errorf("read spool: %w", err)
 		}
 	}
+	if f.forged() {
+		f.discard()
+	}
 	f.judge()
 	for class := range f.segs {
 		if err := f.locate(Class(class)); err != nil {
@@ -120,6 +123,28 @@ func (s *Spool) settle() error {
 	}
 	s.settled = true
 	return nil
+}
+
+// forged reports whether there are numbers that no spool can have reached, though their checksums are right. To count on
+// from them would end where no frame can be read back.
+func (f *found) forged() bool { return max(f.ordinal, f.low[Event], f.low[Telemetry]) > maxOrdinal }
+
+// discard gives up all that is there. The files go before anything is written, or they would outlive their forgery.
+func (f *found) discard() {
+	for class, segs := range f.segs {
+		for _, g := range segs {
+			f.trash = append(f.trash, leftover{g.name(), g.size})
+			f.r.Skipped++
+			if g.records > 0 {
+				f.gaps = append(f.gaps, Gap{
+					Class: g.class, Session: hex16(g.session), From: g.firstSeq, To: g.lastSeq,
+					Count: uint64(g.records), Reason: "numbers on flash make no sense",
+				})
+			}
+		}
+		f.segs[class] = nil
+	}
+	f.low, f.ordinal = [2]uint64{}, 0
 }
 
 // judge sorts the segments: to keep, lost in part, done with.
