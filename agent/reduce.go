@@ -1,15 +1,20 @@
 package agent
 
 import (
+	"math"
+	"slices"
 	"time"
 
 	"holdfast/agent/digest"
 	"holdfast/collectors"
 )
 
-// maxSeries bounds the series that are kept for digests and deadbands: a board has a few dozen, a storm of instances
-// must not grow memory. A sample beyond it passes unreduced.
-const maxSeries = 256
+// Bounds of what is kept for digests and deadbands: a board has a few dozen series of a few fields each, and a storm of
+// instances or names must not grow memory. What is beyond them passes unreduced, or is left out of the window.
+const (
+	maxSeries = 256
+	maxFields = 128
+)
 
 // reducer stands between the samples and the batch: it holds back what did not move, and turns a window of readings into
 // one sample.
@@ -21,11 +26,19 @@ type series struct{ source, instance string }
 
 // reduced is what is remembered of one series.
 type reduced struct {
-	began   time.Time         // of the window
-	windows []digest.Window   // by position of the field
-	gates   []digest.Gate     // by position of the field
-	last    collectors.Sample // names and texts of the window's latest
-	count   int
+	began  time.Time // of the window
+	fields []reducedField
+	last   collectors.Sample // the latest reading
+	count  int               // readings in the window
+}
+
+// reducedField is one field of a series. Readings of one source need not all have the same fields, so they are known by
+// name; where they do, the place in the list is right at once.
+type reducedField struct {
+	name   string
+	window digest.Window
+	used   bool // in this window
+	gate   digest.Gate
 }
 
 // pass takes a reading and returns what is to be sent of it now, if anything: the reading itself, or the digest of the
@@ -52,21 +65,42 @@ func (r *reducer) pass(s collectors.Sample, window time.Duration, deadband float
 	return one.digest(s, window)
 }
 
-// moved reports whether any field moved out of its deadband, or any text changed.
+// field finds the memory of the i-th field of a reading, nil when there is no room for another.
+func (one *reduced) field(i int, name string) *reducedField {
+	if i < len(one.fields) && one.fields[i].name == name {
+		return &one.fields[i]
+	}
+	if at := slices.IndexFunc(one.fields, func(f reducedField) bool { return f.name == name }); at >= 0 {
+		return &one.fields[at]
+	}
+	if len(one.fields) >= maxFields {
+		return nil
+	}
+	one.fields = append(one.fields, reducedField{name: name})
+	return &one.fields[len(one.fields)-1]
+}
+
+// moved reports whether any field moved out of its deadband, came or went, or any text changed.
 func (one *reduced) moved(s *collectors.Sample, deadband float64, silence time.Duration) bool {
 	moved := len(one.last.Fields) != len(s.Fields)
-	for len(one.gates) < len(s.Fields) {
-		one.gates = append(one.gates, digest.Gate{Relative: deadband, Silence: silence})
-	}
 	for i, f := range s.Fields {
-		if n, ok := f.Value.Number(); ok {
-			if one.gates[i].Relative != deadband {
-				one.gates[i] = digest.Gate{Relative: deadband, Silence: silence}
-			}
-			moved = one.gates[i].Pass(s.Time, n) || moved
-		} else if i >= len(one.last.Fields) || one.last.Fields[i].Value != f.Value {
-			moved = true
+		before, had := one.last.Field(f.Name)
+		n, isNumber := f.Value.Number()
+		if !had || !isNumber {
+			moved = moved || before != f.Value || !had
 		}
+		if !isNumber {
+			continue
+		}
+		memory := one.field(i, f.Name)
+		if memory == nil {
+			moved = true
+			continue
+		}
+		if memory.gate.Relative != deadband || memory.gate.Silence != silence {
+			memory.gate = digest.Gate{Relative: deadband, Silence: silence}
+		}
+		moved = memory.gate.Pass(s.Time, n) || moved
 	}
 	one.last = *s
 	return moved
@@ -76,56 +110,70 @@ func (one *reduced) moved(s *collectors.Sample, deadband float64, silence time.D
 func (one *reduced) digest(s collectors.Sample, window time.Duration) (out collectors.Sample, ok bool) {
 	if one.count > 0 && s.Time.Sub(one.began) >= window {
 		out, ok = one.close(), true
-		one.began = s.Time
 	}
 	if one.count == 0 {
 		one.began = s.Time
 	}
 	one.last = s
 	one.count++
-	for len(one.windows) < len(s.Fields) {
-		one.windows = append(one.windows, digest.Window{})
-	}
 	for i, f := range s.Fields {
-		if n, isNumber := f.Value.Number(); isNumber {
-			one.windows[i].Add(n)
+		n, isNumber := f.Value.Number()
+		if _, isTruth := f.Value.Bool(); isTruth || !isNumber {
+			continue
+		}
+		if memory := one.field(i, f.Name); memory != nil {
+			memory.used = true
+			memory.window.Add(n)
 		}
 	}
 	return out, ok
 }
 
-// close returns the window's digest: for each numeric field its mean under the field's name and the rest beside it, and
-// the latest text and truth of the others.
+// close returns the window's digest: for each number any of its readings had, its mean under the field's name and the
+// rest beside it, and the latest text and truth of the others. What no reading had is forgotten.
 func (one *reduced) close() collectors.Sample {
 	s := collectors.Sample{Source: one.last.Source, Instance: one.last.Instance, Time: one.last.Time,
 		Trusted: one.last.Trusted, Fields: make([]collectors.Field, 0, 6*len(one.last.Fields)+2)}
 	s.Num("window_seconds", one.last.Time.Sub(one.began).Seconds())
 	s.Num("readings_count", float64(one.count))
-	for i, f := range one.last.Fields {
-		if _, isTruth := f.Value.Bool(); isTruth || i >= len(one.windows) {
+	for _, f := range one.last.Fields {
+		_, isTruth := f.Value.Bool()
+		if _, isText := f.Value.Text(); isText || isTruth {
 			s.Fields = append(s.Fields, f)
-			continue
 		}
-		if _, isText := f.Value.Text(); isText {
-			s.Fields = append(s.Fields, f)
-			continue
+	}
+	one.fields = slices.DeleteFunc(one.fields, func(f reducedField) bool { return !f.used })
+	for i := range one.fields {
+		f := &one.fields[i]
+		w := f.window.Summary()
+		if w.Count == 0 { // readings that were no numbers: the window has no value either
+			s.Num(f.name, math.NaN())
+		} else {
+			s.Num(f.name, w.Mean).Num(f.name+"_min", w.Min).Num(f.name+"_max", w.Max)
+			s.Num(f.name+"_p50", w.P50).Num(f.name+"_p95", w.P95).Num(f.name+"_p99", w.P99)
 		}
-		w := one.windows[i].Summary()
-		s.Num(f.Name, w.Mean)
-		s.Num(f.Name+"_min", w.Min).Num(f.Name+"_max", w.Max)
-		s.Num(f.Name+"_p50", w.P50).Num(f.Name+"_p95", w.P95).Num(f.Name+"_p99", w.P99)
-		one.windows[i].Reset()
+		f.window.Reset()
+		f.used = false
 	}
 	one.count = 0
 	return s
 }
 
-// flush returns the digests of all windows that are open, for an orderly stop.
+// flush returns the digests of all windows that are open, in order, for a change of the settings or a stop.
 func (r *reducer) flush(emit func(collectors.Sample)) {
-	for _, one := range r.series {
-		if one.count > 0 {
+	keys := make([]series, 0, len(r.series))
+	for key := range r.series {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, compareSeries)
+	for _, key := range keys {
+		if one := r.series[key]; one.count > 0 {
 			emit(one.close())
 		}
 	}
 	clear(r.series)
+}
+
+func compareSeries(a, b series) int {
+	return slices.Compare([]string{a.source, a.instance}, []string{b.source, b.instance})
 }
