@@ -54,7 +54,7 @@ type Policy struct {
 	LinkGrace     time.Duration // how long the link may stay away during a trial; 5 min
 	CapacityBits  float64       // per second: what counts as 100 % of a network that does not say; 100e6
 	StartUp       time.Time     // when the process started; now
-	FarewellLimit time.Duration // how long the last words may take; 2 s
+	FarewellLimit time.Duration // how long the records under way, and then the last words, may take at the end; 2 s each
 }
 
 func (p Policy) orDefaults(now time.Time) Policy {
@@ -121,9 +121,13 @@ func New(p Parts) (*Agent, error) {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
 	a.recovery = recovery
-	a.drain = &drain{spool: box, conn: p.Conn, dialect: p.Dialect, clock: p.Board.Clock, log: p.Log,
-		window: p.Policy.InFlight, in: make(chan put, 64), link: make(chan bool, 4),
-		flying: map[uint64]struct{}{}, acks: make(chan ack, p.Policy.InFlight)}
+	window := p.Policy.InFlight
+	if most := p.Dialect.Session().Limits.InFlight; most > 0 {
+		window = min(window, most)
+	}
+	a.drain = &drain{spool: box, conn: p.Conn, dialect: p.Dialect, clock: p.Board.Clock, log: p.Log, gap: a.recorder.gap,
+		limit: p.Policy.FarewellLimit, window: window, in: make(chan put, 64), link: make(chan bool, 1),
+		flying: map[uint64]flight{}, acks: make(chan ack, window)}
 	a.core = newCore(a)
 	if err := a.newCommander(); err != nil {
 		return nil, err
@@ -197,8 +201,14 @@ func (a *Agent) Run(ctx context.Context) error {
 	carry, stopLink := context.WithCancelCause(apart)
 	defer stopWork(nil)
 	defer stopLink(nil)
+	a.core.recall() // before the first sample
+	a.runner.Sources = a.core.schedules()
+	if r := a.recovery; r.Skipped > 0 || r.CutBytes > 0 {
+		a.parts.Log.Warn("the spool was damaged", "skipped", r.Skipped, "cut", r.CutBytes, "kept", r.Records)
+	}
 	link := start(carry, "link", func(ctx context.Context) error { return a.parts.Conn.Run(ctx, a.core.hear) })
 	drain := start(apart, "spool", a.drain.run)
+	a.core.drained = drain
 	core := start(apart, "core", a.core.run)
 	working := []<-chan struct{}{
 		start(work, "collectors", func(ctx context.Context) error { return a.runner.Run(ctx, a.core.feel) }),
@@ -224,10 +234,14 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	close(a.core.leave)
 	<-core
-	close(a.drain.in)
 	<-drain
 	stopLink(cause)
 	<-link
+	select {
+	case err := <-failed: // the end of what was being kept is told at last
+		a.parts.Log.Error("stopped", "err", err)
+	default:
+	}
 	if ctx.Err() != nil {
 		return nil
 	}

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -26,35 +27,41 @@ type core struct {
 	samples  chan collectors.Sample // room for a round of all sources
 	events   chan link.Event        // room for a few; while it is full the broker is not read
 	answers  chan json.RawMessage   // a few commands' answers
-	settled  chan settled           // publications of the core's own that are over: one report, one answer, one status, and those of connections just lost
+	settled  chan settled           // publications of the core's own that are over; room for every one that is awaited
 	stats    chan spoolStats        // the newest counts, so one
 	ask      chan func(*core)       // status and sample look at the core from inside
 	leave    chan struct{}          // closed when the rest has stopped
 	gone     chan struct{}          // closed when the core has returned
 	schedule chan []collectors.Schedule
 	puts     chan<- put
-	linked   chan<- bool
+	drained  <-chan struct{}        // closed when the drain has kept everything and returned; set by Run
+	linked   chan bool              // room for one: only the newest counts
 	commands chan<- json.RawMessage // set with the commander
 	broken   error                  // why the command ledger cannot be trusted
 	relays   func(ctx context.Context, name string, on bool) error
 
-	base      Settings
-	settings  Settings
-	desired   *desired
-	refused   map[string]string // of the document in force
-	trial     trial
-	batch     batch
-	reducer   reducer
-	outbox    []put // not yet taken by the drain, oldest first
-	latest    map[series]collectors.Sample
-	link      linkState
-	reported  reportedState
-	results   []json.RawMessage // answers not yet at the broker, oldest first
-	flying    bool              // the first of results is under way
-	spool     spoolStats
-	lastFed   time.Time
-	lost      uint64 // telemetry records dropped before the spool, because it did not keep up
-	truncated uint64 // desired documents that could not be read
+	base     Settings
+	settings Settings
+	desired  *desired
+	refused  map[string]string // of the document in force
+	trial    trial
+	batch    batch
+	reducer  reducer
+	outbox   outbox
+	latest   map[series]collectors.Sample
+	link     linkState
+	reported reportedState
+	results  []json.RawMessage // answers not yet at the broker, oldest first
+	attempt  uint64            // counts the attempts to send an answer
+	flying   uint64            // the attempt at the first of results that is under way, 0 for none
+	awaited  int               // publications that will come back through settled
+	askAgain bool              // the question for the desired state was refused
+	locked   map[string]bool   // desired levels of outputs whose interlock holds
+	applied  bool              // some settings were brought into force
+	streams  map[string]bool   // sources that speak for themselves, whose samples are not reduced
+	spool    spoolStats
+	lastFed  time.Time
+	tooLarge uint64 // samples dropped because no record holds them
 }
 
 // linkState is what is known of the connection.
@@ -68,18 +75,21 @@ type linkState struct {
 	seen       link.Watermark // of this connection
 }
 
-// settled closes one publication of the core: exactly one of the marks is set.
+// settled closes one publication of the core: at most one of the marks is set.
 type settled struct {
 	err    error
 	report string // token of a report of state
-	result bool
+	result uint64 // attempt at an answer
 	status bool
 }
+
+// awaitedAtMost bounds the publications under way whose end the core wants to know. There are rarely more than two; a
+// link that goes up and down may leave some of each life.
+const awaitedAtMost = 32
 
 // Sizes of the core's bounds.
 const (
 	maxLatest   = 256 // series in the present view
-	maxOutbox   = 256 // records between core and drain
 	maxResults  = 32
 	coreTick    = 10 * time.Second
 	feedPause   = 5 * time.Second
@@ -92,12 +102,16 @@ func newCore(a *Agent) *core {
 		parts: p, clock: p.Board.Clock, log: p.Log, recorder: a.recorder,
 		counters: func(n Counters) { a.counters.Store(&n) },
 		samples:  make(chan collectors.Sample, 256), events: make(chan link.Event, 32),
-		answers: make(chan json.RawMessage, 8), settled: make(chan settled, 32), stats: make(chan spoolStats, 1),
+		answers: make(chan json.RawMessage, 8), settled: make(chan settled, awaitedAtMost), stats: make(chan spoolStats, 1),
 		ask: make(chan func(*core)), leave: make(chan struct{}), gone: make(chan struct{}),
 		schedule: make(chan []collectors.Schedule, 1),
 		puts:     a.drain.in, linked: a.drain.link,
-		base: p.Settings, settings: p.Settings, batch: batch{limit: p.Policy.BatchBytes},
-		latest: map[series]collectors.Sample{},
+		base: p.Settings, settings: p.Settings, batch: batch{limit: a.batchLimit()},
+		latest: map[series]collectors.Sample{}, streams: map[string]bool{"collector": true},
+	}
+	c.outbox.gap = a.recorder.gap
+	for _, s := range p.Streams {
+		c.streams[s.Name()] = true
 	}
 	a.drain.stats = c.stats
 	c.link.since = c.clock.Now()
@@ -123,25 +137,24 @@ func (c *core) feel(s collectors.Sample) {
 // run is the loop.
 func (c *core) run(ctx context.Context) error {
 	defer close(c.gone)
-	c.recall()
 	tick, stopTick := c.clock.Timer(0)
 	var linger <-chan time.Time
 	stopLinger := func() {}
 	defer func() { stopTick(); stopLinger() }()
 	for {
+		if c.batch.count > 0 && linger == nil {
+			linger, stopLinger = c.clock.Timer(c.parts.Policy.Linger)
+		}
 		var puts chan<- put
 		var first put
-		if len(c.outbox) > 0 {
-			puts, first = c.puts, c.outbox[0]
+		if len(c.outbox.queue) > 0 {
+			puts, first = c.puts, c.outbox.queue[0]
 		}
 		select {
 		case puts <- first:
-			c.outbox = slices.Delete(c.outbox, 0, 1)
+			c.outbox.taken()
 		case s := <-c.samples:
 			c.observe(s)
-			if c.batch.count == 1 && linger == nil {
-				linger, stopLinger = c.clock.Timer(c.parts.Policy.Linger)
-			}
 		case <-linger:
 			c.flush()
 			linger = nil
@@ -171,6 +184,10 @@ func (c *core) observe(s collectors.Sample) {
 	if _, known := c.latest[key]; known || len(c.latest) < maxLatest {
 		c.latest[key] = s
 	}
+	if c.streams[s.Source] { // it says each thing once
+		c.gather(s)
+		return
+	}
 	period, window, deadband := c.settings.schedule(s.Source)
 	if out, ok := c.reducer.pass(s, window, deadband, 10*period); ok {
 		c.gather(out)
@@ -179,7 +196,12 @@ func (c *core) observe(s collectors.Sample) {
 
 func (c *core) gather(s collectors.Sample) {
 	if c.batch.add(&s) {
-		c.flush()
+		return
+	}
+	c.flush()
+	if !c.batch.add(&s) {
+		c.tooLarge++
+		c.log.Warn("sample dropped: larger than a record may be", "source", s.Source, "instance", s.Instance)
 	}
 }
 
@@ -190,20 +212,8 @@ func (c *core) flush() {
 	}
 }
 
-// put queues a record for the drain. When the drain does not keep up, the oldest reading goes; events stay.
-func (c *core) put(r spool.Record) {
-	if len(c.outbox) >= maxOutbox {
-		i := slices.IndexFunc(c.outbox, func(p put) bool { return p.records[0].Class == spool.Telemetry })
-		i = max(i, 0)
-		gone := c.outbox[i].records[0]
-		c.outbox = slices.Delete(c.outbox, i, i+1)
-		c.lost++
-		rec, _ := c.recorder.gap(spool.Gap{Class: gone.Class, Session: gone.Session, From: gone.Seq, To: gone.Seq, Count: 1,
-			Reason: "the spool did not keep up"})
-		c.outbox = append(c.outbox, put{records: []spool.Record{rec}})
-	}
-	c.outbox = append(c.outbox, put{records: []spool.Record{r}})
-}
+// put queues a record for the drain.
+func (c *core) put(r spool.Record) { c.outbox.add(r) }
 
 // event queues an event.
 func (c *core) event(kind string, body map[string]any) { c.put(c.recorder.event(kind, body)) }
@@ -234,26 +244,41 @@ func (c *core) cameUp(now time.Time, up *link.Up) {
 	}
 	c.link = linkState{up: true, since: now, broker: up.Broker, reconnects: c.link.reconnects + 1}
 	c.trial.down = time.Time{}
-	c.linked <- true
+	c.tellDrain(true)
 	c.log.Info("link up", "broker", up.Broker, "resumed", up.Resumed)
 	if outage >= outageEvent && c.link.reconnects > 1 {
 		c.event("link", map[string]any{"down_seconds": outage.Round(time.Second).Seconds(), "reason": reason})
 	}
-	for _, m := range c.parts.Dialect.Opening(c.recorder.session) {
-		c.publish(m, settled{})
-	}
+	c.open()
 	c.sayStatus(true, "")
 	c.reported.unsure()
 	c.report(now)
-	c.flying = false
+	c.flying = 0
 	c.sendResult()
 	c.count()
+}
+
+// open asks what the dialect wants to know after every connect.
+func (c *core) open() {
+	c.askAgain = false
+	for _, m := range c.parts.Dialect.Opening(c.recorder.session) {
+		c.publish(m, settled{})
+	}
+}
+
+// tellDrain says whether the link is up. What the drain has not yet heard is replaced: the core never waits for a disk.
+func (c *core) tellDrain(up bool) {
+	select {
+	case <-c.linked:
+	default:
+	}
+	c.linked <- up
 }
 
 func (c *core) wentDown(now time.Time, down *link.Down) {
 	if c.link.up {
 		c.link.up, c.link.since = false, now
-		c.linked <- false
+		c.tellDrain(false)
 		c.trial.down = now
 		c.log.Warn("link down", "err", down.Err, "retry", down.Retry)
 	} else if c.link.err == nil || down.Err == nil || c.link.err.Error() != down.Err.Error() {
@@ -285,22 +310,33 @@ func (c *core) inbound(in link.Inbound) {
 		var err error
 		if in.Answer.Code != 0 {
 			err = fmt.Errorf("the cloud answers %d: %s", in.Answer.Code, in.Answer.Reason)
+			c.log.Warn("shadow", "err", err)
+			c.askAgain = c.askAgain || in.Answer.Token == c.recorder.session
 		}
 		c.reported.answered(in.Answer.Token, err)
+		if err == nil {
+			c.report(c.clock.Now())
+		}
 	}
 }
 
-// publish hands over a message of the core's own.
+// publish hands over a message of the core's own. Its end comes back through settled if it bears a mark, also when it is
+// known before Publish returns: there is room for all that are awaited, so that nobody waits for the core, which may be
+// the one that calls.
 func (c *core) publish(m link.Message, mark settled) {
+	if mark == (settled{}) {
+		c.parts.Conn.Publish(m, func(error) {})
+		return
+	}
+	if c.awaited >= cap(c.settled) {
+		mark.err = fmt.Errorf("%w: too much is under way", link.ErrDown)
+		c.close(mark)
+		return
+	}
+	c.awaited++
 	c.parts.Conn.Publish(m, func(err error) {
 		mark.err = err
-		if mark == (settled{err: err}) {
-			return // nobody waits for it
-		}
-		select {
-		case c.settled <- mark:
-		case <-c.gone:
-		}
+		c.settled <- mark
 	})
 }
 
@@ -318,37 +354,66 @@ func (c *core) sayStatus(online bool, reason string) {
 func (c *core) answer(body json.RawMessage) {
 	if len(c.results) >= maxResults {
 		c.results = slices.Delete(c.results, 0, 1)
-		c.flying = false
+		c.flying = 0
 	}
 	c.results = append(c.results, body)
 	c.sendResult()
 }
 
+// sendResult sends the oldest answer, one at a time.
 func (c *core) sendResult() {
-	if c.flying || !c.link.up || len(c.results) == 0 {
+	for c.flying == 0 && c.link.up && len(c.results) > 0 {
+		m, err := c.parts.Dialect.Encode(link.Outbound{Result: c.results[0]})
+		if err != nil {
+			c.unfit(err)
+			continue
+		}
+		c.attempt++
+		c.flying = c.attempt
+		c.publish(m, settled{result: c.attempt})
 		return
 	}
-	m, err := c.parts.Dialect.Encode(link.Outbound{Result: c.results[0]})
-	if err != nil {
-		c.log.Warn("answer dropped", "err", err)
+}
+
+const unfitText = "done, but the answer cannot be sent: it is too large"
+
+// unfit puts a short answer in the place of one that cannot be sent.
+func (c *core) unfit(err error) {
+	var old answer
+	_ = json.Unmarshal(c.results[0], &old) // our own words; without an id there is nobody to tell
+	c.log.Warn("answer dropped", "id", old.ID, "err", err)
+	body, _ := json.Marshal(answer{ID: old.ID, Error: unfitText}) // two texts always marshal
+	if old.ID == "" || old.Error == unfitText {
 		c.results = slices.Delete(c.results, 0, 1)
 		return
 	}
-	c.flying = true
-	c.publish(m, settled{result: true})
+	c.results[0] = body
 }
 
-// settle closes a publication of the core's own.
+// settle closes a publication that was awaited.
 func (c *core) settle(s settled) {
+	c.awaited--
+	c.close(s)
+}
+
+func (c *core) close(s settled) {
 	switch {
-	case s.result:
-		c.flying = false
-		if s.err == nil && len(c.results) > 0 {
+	case s.result != 0 && s.result == c.flying:
+		c.flying = 0
+		switch {
+		case s.err == nil:
 			c.results = slices.Delete(c.results, 0, 1)
-			c.sendResult()
+		case errors.Is(s.err, link.ErrDown): // sent again when the link is back, or at the next tick
+			return
+		default:
+			c.unfit(s.err)
 		}
+		c.sendResult()
 	case s.report != "":
 		c.reported.published(s.report, s.err, c.parts.Dialect.Session().Limits.AnswersState)
+		if s.err == nil {
+			c.report(c.clock.Now())
+		}
 	}
 }
 
@@ -368,6 +433,16 @@ func (c *core) housekeep() {
 		}
 	case rollBack != "":
 		c.rollBack(rollBack)
+	case c.desired.unsaved:
+		if err := c.desired.save(); err != nil {
+			c.log.Debug("desired state", "err", err)
+		}
+	}
+	if len(c.locked) > 0 {
+		c.hold(c.locked)
+	}
+	if c.askAgain && c.link.up {
+		c.open()
 	}
 	c.sendResult()
 	c.report(now)
@@ -379,41 +454,50 @@ func (c *core) count() {
 }
 
 func (c *core) dropped() uint64 {
-	return c.spool.Dropped[0] + c.spool.Dropped[1] + c.spool.Refused + c.lost
+	return c.spool.Dropped[0] + c.spool.Dropped[1] + c.spool.Refused + c.outbox.lost
 }
 
-// farewell says the last words: what is gathered goes to the drain, the cloud is told, the trial rests.
+// farewell says the last words: what is gathered goes to the drain, which sends or keeps it; then the cloud is told.
 func (c *core) farewell(ctx context.Context) error {
 	c.reducer.flush(c.gather)
 	c.flush()
-	for _, p := range c.outbox {
+	for _, p := range c.outbox.all() {
 		c.puts <- p
 	}
+	close(c.puts) // nobody else is left to put anything
 	if err := c.desired.rest(); err != nil {
 		c.log.Warn("desired state", "err", err)
 	}
+	c.sendResult()
+	c.await(ctx, c.drained, nil, func(settled) bool { return false })
 	if !c.link.up {
 		return nil
 	}
+	c.sayStatus(false, "stopped")
 	limit, stop := c.clock.Timer(c.parts.Policy.FarewellLimit)
 	defer stop()
-	c.sendResult()
-	c.sayStatus(false, "stopped")
-	for {
+	c.await(ctx, nil, limit, func(s settled) bool { return s.status })
+	return nil
+}
+
+// await goes on with answers and reports until over, limit, the loss of the link after over, or what is enough.
+func (c *core) await(ctx context.Context, over <-chan struct{}, limit <-chan time.Time, enough func(settled) bool) {
+	for over != nil || c.link.up {
 		select {
+		case <-over:
+			return
+		case <-limit:
+			return
+		case <-ctx.Done():
+			return
 		case s := <-c.settled:
-			if s.status {
-				return nil
+			if c.settle(s); enough(s) {
+				return
 			}
-			c.settle(s)
 		case e := <-c.events:
 			if e.Down != nil {
-				return nil
+				c.wentDown(c.clock.Now(), e.Down)
 			}
-		case <-limit:
-			return nil
-		case <-ctx.Done():
-			return nil
 		}
 	}
 }

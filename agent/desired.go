@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,21 +19,26 @@ const desiredName = "desired.json"
 // desiredBytes bounds that file: two documents of the largest size and what was refused.
 const desiredBytes = 160 << 10
 
-// crashesAllowed is how often the agent may be started with a change on trial before the change is held to blame.
+// crashesAllowed is how often the agent may crash with a change on trial before the change is held to blame.
 const crashesAllowed = 2
+
+// desiredMembers bounds the members of that file: every one of both documents may take six bytes.
+const desiredMembers = desiredBytes / 6
 
 // desired keeps what the cloud wants: the last good document, which is in force after a start without network, and at
 // most one on trial. A document becomes good when it has held for a while with the link up; until then a crash, or a
 // link that does not come back, brings the last good one back.
 type desired struct {
-	files board.Files
-	doc   desiredDoc
+	files   board.Files
+	doc     desiredDoc
+	unsaved bool // what is on flash is older than doc
 }
 
 type desiredDoc struct {
 	Good    kept            `json:"good"`
 	Trial   *kept           `json:"trial,omitempty"`
-	Starts  int             `json:"starts,omitempty"` // of the agent with Trial in force that did not end in order
+	Running bool            `json:"running,omitempty"` // an agent has Trial in force, and has not ended in order
+	Crashes int             `json:"crashes,omitempty"` // ends of agents with Trial in force that were not in order
 	Refused shadow.Refusals `json:"refused,omitempty"`
 }
 
@@ -47,7 +53,8 @@ func (k kept) document() shadow.Document {
 	return shadow.Document{Epoch: k.Epoch, Version: k.Version, State: k.State}
 }
 
-// openDesired reads what is kept and counts this start. rolled says what was rolled back, if anything.
+// openDesired reads what is kept, and counts a crash if the agent before did not end in order. rolled says what was
+// rolled back, if anything. The error means that what was kept cannot be read and is forgotten.
 func openDesired(files board.Files) (d *desired, rolled string, err error) {
 	d = &desired{files: files}
 	b, err := files.ReadFile(desiredName, desiredBytes)
@@ -55,7 +62,7 @@ func openDesired(files board.Files) (d *desired, rolled string, err error) {
 		return d, "", nil
 	}
 	if err == nil {
-		err = strict.Unmarshal(b, &d.doc, strict.Limits{Bytes: desiredBytes, Depth: 24})
+		err = strict.Unmarshal(b, &d.doc, strict.Limits{Bytes: desiredBytes, Depth: 24, Members: desiredMembers})
 	}
 	if err != nil {
 		d.doc = desiredDoc{}
@@ -64,11 +71,16 @@ func openDesired(files board.Files) (d *desired, rolled string, err error) {
 	if d.doc.Trial == nil {
 		return d, "", nil
 	}
-	d.doc.Starts++
-	if d.doc.Starts >= crashesAllowed {
-		return d, d.doc.Trial.label(), d.rollBack(fmt.Sprintf("rolled back: the agent ended %d times with it", d.doc.Starts))
+	if d.doc.Running {
+		d.doc.Crashes++
 	}
-	return d, "", d.save()
+	if d.doc.Running = true; d.doc.Crashes >= crashesAllowed {
+		rolled = d.doc.Trial.label()
+		_ = d.rollBack(fmt.Sprintf("rolled back: the agent crashed %d times with it", d.doc.Crashes)) // unsaved then
+		return d, rolled, nil
+	}
+	_ = d.save() // unsaved then
+	return d, "", nil
 }
 
 func (k kept) label() string {
@@ -101,7 +113,12 @@ func (d *desired) answered() (epoch string, version int64) {
 // take decides about a document that came. wanted is false when it is the one in force, an older one, or one that was
 // rolled back before.
 func (d *desired) take(doc shadow.Document) (wanted bool) {
-	if !doc.Newer(d.inForce()) {
+	in := d.inForce()
+	if doc.Epoch == in.Epoch && doc.Version == in.Version {
+		d.forgive() // the operator came back to it from the one that was rolled back
+		return false
+	}
+	if !doc.Newer(in) {
 		return false
 	}
 	for _, r := range d.doc.Refused {
@@ -112,10 +129,18 @@ func (d *desired) take(doc shadow.Document) (wanted bool) {
 	return true
 }
 
+// forgive forgets a document that was rolled back.
+func (d *desired) forgive() {
+	if before := len(d.doc.Refused); before > 0 {
+		d.doc.Refused.Drop("")
+		d.unsaved = d.unsaved || len(d.doc.Refused) < before
+	}
+}
+
 // try puts a document on trial. It is on flash before it is in force. Another one already on trial gives way: it was
 // not yet known to be good, so the last good one stays what it was.
 func (d *desired) try(doc shadow.Document) error {
-	d.doc.Trial, d.doc.Starts = &kept{doc.Epoch, doc.Version, doc.State}, 0
+	d.doc.Trial, d.doc.Running, d.doc.Crashes = &kept{doc.Epoch, doc.Version, doc.State}, true, 0
 	d.doc.Refused.Drop("")
 	return d.save()
 }
@@ -125,7 +150,7 @@ func (d *desired) commit() error {
 	if d.doc.Trial == nil {
 		return nil
 	}
-	d.doc.Good, d.doc.Trial, d.doc.Starts = *d.doc.Trial, nil, 0
+	d.doc.Good, d.doc.Trial, d.doc.Running, d.doc.Crashes = *d.doc.Trial, nil, false, 0
 	return d.save()
 }
 
@@ -135,28 +160,33 @@ func (d *desired) rollBack(reason string) error {
 		return nil
 	}
 	t := *d.doc.Trial
-	d.doc.Trial, d.doc.Starts = nil, 0
+	d.doc.Trial, d.doc.Running, d.doc.Crashes = nil, false, 0
 	d.doc.Refused.Add("", t.State, t.document(), reason)
 	return d.save()
 }
 
 // rest notes an orderly stop: it does not count against a document on trial.
 func (d *desired) rest() error {
-	if d.doc.Trial == nil || d.doc.Starts == 0 {
+	if !d.doc.Running && !d.unsaved {
 		return nil
 	}
-	d.doc.Starts--
+	d.doc.Running = false
 	return d.save()
 }
 
 func (d *desired) save() error {
-	b, err := json.Marshal(&d.doc)
+	d.unsaved = true
+	var b bytes.Buffer
+	to := json.NewEncoder(&b)
+	to.SetEscapeHTML(false) // which could make it six times as long
+	err := to.Encode(&d.doc)
+	if err == nil {
+		err = d.files.WriteFile(desiredName, b.Bytes())
+	}
 	if err != nil {
 		return fmt.Errorf("desired state: %w", err)
 	}
-	if err := d.files.WriteFile(desiredName, b); err != nil {
-		return fmt.Errorf("desired state: %w", err)
-	}
+	d.unsaved = false
 	return nil
 }
 

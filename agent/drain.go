@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"holdfast/agent/link"
@@ -26,15 +28,27 @@ type drain struct {
 	log     *slog.Logger
 	window  int // records in flight, at most
 
+	gap   func(spool.Gap) (spool.Record, bool)
+	limit time.Duration // how long the end may wait for what is in flight
+
 	in    chan put
-	link  chan bool         // the link came up or went down
+	link  chan bool         // whether the link is up; room for one, of which the newest counts
 	stats chan<- spoolStats // the core's; it always reads
 
-	flying  map[uint64]struct{} // entries handed to the connection
-	acks    chan ack            // room for the window: a callback never waits
+	flying  map[uint64]flight // entries handed to the connection
+	acks    chan ack          // room for the window: a callback never waits
 	up      bool
-	held    bool   // a publication came back undelivered; nothing is sent before the link or the clock says more
-	refused uint64 // records the broker or the dialect would not take
+	held    bool   // nothing is sent before the link or the clock says more: a publication came back, or flash is unreadable
+	again   bool   // something of the window was lost; it is handed out again when the rest is back
+	refused uint64 // records the broker, the dialect or the spool would not take
+}
+
+// flight is what is remembered of an entry under way.
+type flight struct {
+	class   spool.Class
+	session string
+	seq     uint64
+	isGap   bool
 }
 
 type ack struct {
@@ -83,19 +97,24 @@ func (d *drain) run(context.Context) error {
 // put stores p and whatever else waits, with one fsync.
 func (d *drain) put(p put) {
 	batch, waiting := p.records, []chan<- error{p.durable}
+	size := sizeOf(p.records)
 more:
-	for len(batch) < 64 { // enough to share an fsync, few enough that an answer is soon there
+	for len(batch) < 64 && size < putBytes { // enough to share an fsync, few enough that an answer is soon there
 		select {
 		case p, open := <-d.in:
 			if !open {
 				break more // seen again by run
 			}
 			batch, waiting = append(batch, p.records...), append(waiting, p.durable)
+			size += sizeOf(p.records)
 		default:
 			break more
 		}
 	}
 	err := d.spool.Put(d.clock.Now(), batch...)
+	if errors.Is(err, spool.ErrRecord) { // none was taken, and perhaps one alone is to blame
+		err = d.putEach(batch)
+	}
 	if err != nil {
 		d.log.Debug("spool", "err", err)
 	}
@@ -106,14 +125,65 @@ more:
 	}
 }
 
+// putBytes bounds what shares an fsync: with the largest record after it, it still fits into the spool's memory.
+const putBytes = 32 << 10
+
+func sizeOf(records []spool.Record) (sum int) {
+	for _, r := range records {
+		sum += len(r.Payload)
+	}
+	return sum
+}
+
+// putEach stores records one at a time; what the spool cannot keep is told of.
+func (d *drain) putEach(records []spool.Record) (last error) {
+	for _, r := range records {
+		err := d.spool.Put(d.clock.Now(), r)
+		if errors.Is(err, spool.ErrRecord) {
+			d.refuse(flight{class: r.Class, session: r.Session, seq: r.Seq, isGap: isGap(r)}, err)
+		}
+		if err != nil {
+			last = err
+		}
+	}
+	return last
+}
+
+// refuse counts a record that can never be delivered, and tells of it. A record that tells of a loss is not told of.
+func (d *drain) refuse(f flight, err error) {
+	d.refused++
+	d.log.Warn("record refused", "seq", f.seq, "err", err)
+	if f.isGap {
+		return
+	}
+	tells, ok := d.gap(spool.Gap{Class: f.class, Session: f.session, From: f.seq, To: f.seq, Count: 1, Reason: "refused: " + short(err)})
+	if !ok {
+		return
+	}
+	if err := d.spool.Put(d.clock.Now(), tells); err != nil {
+		d.log.Debug("spool", "err", err)
+	}
+}
+
+func isGap(r spool.Record) bool {
+	return r.Class == spool.Event && bytes.Contains(r.Payload[:min(len(r.Payload), 96)], []byte(`"kind":"gap"`))
+}
+
+// short is an error's text, in few enough bytes for a record.
+func short(err error) string {
+	text := err.Error()
+	return strings.ToValidUTF8(text[:min(len(text), 200)], "")
+}
+
 // send fills the window.
 func (d *drain) send() {
-	if !d.up || d.held || len(d.flying) >= d.window {
+	if !d.up || d.held || len(d.flying) >= d.window || d.again && len(d.flying) > 0 {
 		return
 	}
 	entries, err := d.spool.Next(d.window - len(d.flying))
 	if err != nil {
 		d.log.Warn("read spool", "err", err)
+		d.held = true // asked again at the next tick
 	}
 	for _, e := range entries {
 		out := link.Outbound{Telemetry: e.Payload}
@@ -121,7 +191,7 @@ func (d *drain) send() {
 			out = link.Outbound{Event: e.Payload}
 		}
 		m, err := d.dialect.Encode(out)
-		d.flying[e.ID] = struct{}{}
+		d.flying[e.ID] = flight{e.Class, e.Session, e.Seq, isGap(e.Record)}
 		if err != nil {
 			d.landed(ack{e.ID, err})
 			continue
@@ -131,21 +201,22 @@ func (d *drain) send() {
 }
 
 // landed closes one publication. What the link lost is handed out again when the last of the window is back and the link
-// is up; what was refused for what it is will be refused again, and is dropped and counted.
+// is up; what was refused for what it is will be refused again, and is dropped, counted and told of.
 func (d *drain) landed(a ack) {
+	f := d.flying[a.id]
 	delete(d.flying, a.id)
 	switch {
 	case a.err == nil:
 		d.spool.Done(a.id)
 	case errors.Is(a.err, link.ErrDown):
-		d.held = true
+		d.held, d.again = true, true
 	default:
-		d.refused++
-		d.log.Warn("record refused", "err", a.err)
+		d.refuse(f, a.err)
 		d.spool.Done(a.id)
 	}
-	if len(d.flying) == 0 {
+	if d.again && len(d.flying) == 0 {
 		d.spool.Retry()
+		d.again = false
 	}
 }
 
@@ -159,7 +230,7 @@ func (d *drain) tell() {
 
 // close waits a moment for what is in flight, then keeps the rest.
 func (d *drain) close() error {
-	deadline, stop := d.clock.Timer(2 * time.Second)
+	deadline, stop := d.clock.Timer(d.limit)
 	defer stop()
 	for d.up && !d.held {
 		d.send()
@@ -171,6 +242,7 @@ func (d *drain) close() error {
 			d.landed(a)
 			continue
 		case d.up = <-d.link:
+			d.spool.Link(d.clock.Now(), d.up)
 			continue
 		case <-deadline:
 		}

@@ -75,27 +75,43 @@ func (r *recorder) gap(g spool.Gap) (spool.Record, bool) {
 
 // batch gathers samples into one record.
 type batch struct {
-	limit   int // bytes
+	limit   int // bytes of samples
 	samples []byte
 	count   int
 }
 
-// add appends a sample, and reports whether the batch must be sent before another fits.
-func (b *batch) add(s *collectors.Sample) (full bool) {
+// add appends a sample, and reports whether it fits: if not, the batch is as it was, and must be taken first.
+func (b *batch) add(s *collectors.Sample) (fits bool) {
+	before := len(b.samples)
 	if b.count > 0 {
 		b.samples = append(b.samples, ',')
 	}
 	b.samples = s.AppendJSON(b.samples)
+	if len(b.samples) > b.limit {
+		b.samples = b.samples[:before]
+		return false
+	}
 	b.count++
-	return len(b.samples) >= b.limit-sampleRoom
+	return true
 }
 
-// sampleRoom is what is left free in a batch so that one more sample of usual size never passes the limit.
-const sampleRoom = 2 << 10
+// headRoom is what a record of samples has around them: its members' names, 16 digits of session and 20 of seq.
+const headRoom = 80
 
 // take empties the batch into a record.
 func (b *batch) take(r *recorder) spool.Record {
 	rec := r.telemetry(b.samples)
 	b.samples, b.count = b.samples[:0], 0
 	return rec
+}
+
+// batchLimit is how many bytes of samples a record may hold: what the policy, the broker and the spool allow.
+func (a *Agent) batchLimit() int {
+	limit := a.parts.Policy.BatchBytes
+	for _, most := range []int{a.parts.Dialect.Session().Limits.PayloadBytes, a.parts.Spool.RecordBytes, 64 << 10} {
+		if most > 0 {
+			limit = min(limit, most)
+		}
+	}
+	return limit - headRoom
 }

@@ -68,6 +68,9 @@ func Resolve(base Settings, desired map[string]any, have Catalogue) (s Settings,
 	r.s.Labels, r.s.Watch = maps.Clone(base.Labels), slices.Clone(base.Watch)
 	for _, key := range slices.Sorted(maps.Keys(desired)) {
 		v := desired[key]
+		if v == nil { // as in a merge patch: a member that is not there
+			continue
+		}
 		switch key {
 		case "cpu":
 			r.percent(key, v, &r.s.Thresholds.CPU)
@@ -90,7 +93,7 @@ func Resolve(base Settings, desired map[string]any, have Catalogue) (s Settings,
 		case "labels":
 			r.members(key, v, r.label)
 		default:
-			r.unknown(key, key, []string{"cpu", "memory", "network", "period", "digest", "collectors", "log", "relays",
+			r.unknown(strict.Join("", key), key, []string{"cpu", "memory", "network", "period", "digest", "collectors", "log", "relays",
 				"units", "labels"})
 		}
 	}
@@ -105,9 +108,7 @@ type resolver struct {
 }
 
 func (r *resolver) refuse(path, format string, args ...any) {
-	if len(r.refused) < 64 { // one document may be wrong in many places; the report is bounded
-		r.refused[path] = fmt.Sprintf(format, args...)
-	}
+	r.refused[path] = fmt.Sprintf(format, args...)
 }
 
 func (r *resolver) unknown(path, name string, known []string) {
@@ -125,7 +126,9 @@ func (r *resolver) members(path string, v any, each func(path, name string, v an
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(tree)) { // in order, so that bounds cut the same ones every time
-		each(path+"."+name, name, tree[name])
+		if tree[name] != nil {
+			each(strict.Join(path, name), name, tree[name])
+		}
 	}
 }
 
@@ -262,12 +265,13 @@ func (r *resolver) units(path, name string, v any) {
 
 func (r *resolver) label(path, name string, v any) {
 	text, ok := v.(string)
+	_, known := r.s.Labels[name]
 	switch {
 	case !labelPattern.MatchString(name):
-		r.refuse("labels", "%.64q is not a name of 1 to 64 letters, digits, '-', '_', '.' or '/'", name)
+		r.refuse(path, "%.64q is not a name of 1 to 64 letters, digits, '-', '_', '.' or '/'", name)
 	case !ok || len(text) > maxTextBytes:
 		r.refuse(path, "want a text of at most %d bytes", maxTextBytes)
-	case len(r.s.Labels) >= maxLabels && r.s.Labels[name] == "":
+	case len(r.s.Labels) >= maxLabels && !known:
 		r.refuse(path, "more than %d labels", maxLabels)
 	default:
 		if r.s.Labels == nil {

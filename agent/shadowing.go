@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"math"
 	"slices"
 	"time"
 
+	"holdfast/actuators"
 	"holdfast/agent/link"
 	"holdfast/agent/shadow"
 	"holdfast/board/strict"
@@ -22,6 +24,9 @@ const shadowDepth = 8
 func (c *core) recall() {
 	d, rolled, err := openDesired(c.parts.Board.Files)
 	c.desired = d
+	if d.unsaved {
+		c.log.Warn("desired state cannot be written; tried again")
+	}
 	if err != nil {
 		c.log.Error("desired state is lost; the configuration file is in force", "err", err)
 		c.event("shadow", map[string]any{"phase": "lost", "error": err.Error()})
@@ -47,7 +52,7 @@ func (c *core) want(in *link.Desired) {
 		c.reported.holds(in.Reported)
 	}
 	if in.Absent {
-		c.reported.dirty = true
+		c.reported.dirty, c.reported.unreadable = true, ""
 		if in.Reported == nil && c.parts.Dialect.Session().Limits.AnswersState {
 			c.reported.held = nil
 		}
@@ -71,24 +76,22 @@ func (c *core) want(in *link.Desired) {
 	doc := shadow.Document{Epoch: in.Epoch, Version: in.Version, State: state}
 	c.reported.unreadable = ""
 	if !c.desired.take(doc) {
+		c.reported.dirty = true
 		c.report(now)
 		return
 	}
-	before := c.settings
 	if err := c.desired.try(doc); err != nil { // a full disk keeps the change from surviving a restart, not from being obeyed
 		c.log.Warn("desired state", "err", err)
 	}
 	c.apply()
 	c.trial = trial{since: now}
 	c.log.Info("desired state", "epoch", doc.Epoch, "version", doc.Version, "refused", len(c.refused))
-	c.event("shadow", map[string]any{"phase": "applied", "epoch": doc.Epoch, "version": doc.Version, "refused": c.refused,
-		"restarted": !slices.Equal(before.Watch, c.settings.Watch)})
+	c.event("shadow", map[string]any{"phase": "applied", "epoch": doc.Epoch, "version": doc.Version, "refused": most(c.refused)})
 	c.report(now)
 }
 
 // unreadable reports a document that could not be read at all; the one in force stays.
 func (c *core) unreadable(now time.Time, reason string) {
-	c.truncated++
 	c.log.Warn("desired document refused", "err", reason)
 	c.reported.unreadable = reason
 	c.reported.dirty = true
@@ -113,26 +116,54 @@ func (c *core) rollBack(reason string) {
 
 // apply brings the settings in line with the document in force.
 func (c *core) apply() {
-	before := c.settings
+	before, first := c.settings, !c.applied
 	c.settings, c.refused = Resolve(c.base, c.desired.inForce().State, c.catalogue())
+	c.applied = true
 	if c.parts.Level != nil {
 		c.parts.Level.Set(c.settings.LogLevel)
 	}
-	if c.parts.Watch != nil && !slices.Equal(before.Watch, c.settings.Watch) {
+	if c.parts.Watch != nil && (first || !slices.Equal(before.Watch, c.settings.Watch)) {
 		c.parts.Watch(c.settings.Watch)
 	}
-	c.reschedule()
-	for _, name := range slices.Sorted(maps.Keys(c.settings.Relays)) {
-		on := c.settings.Relays[name]
-		if was, set := before.Relays[name]; set && was == on {
-			continue
-		}
-		if err := c.relays(context.Background(), name, on); err != nil {
-			c.refused["relays."+name] = err.Error()
-			delete(c.settings.Relays, name)
+	for _, s := range c.parts.Sources {
+		_, was, _ := before.schedule(s.Name())
+		if _, is, _ := c.settings.schedule(s.Name()); was != is {
+			c.reducer.flush(c.gather) // windows of another length begin now
+			break
 		}
 	}
+	c.reschedule()
+	levels := maps.Clone(c.settings.Relays)
+	for name, on := range levels {
+		was, set := before.Relays[name]
+		if _, waits := c.locked[name]; !first && set && was == on && !waits {
+			delete(levels, name)
+		}
+	}
+	c.locked = nil
+	c.hold(levels)
 	c.reported.dirty = true
+}
+
+// hold switches outputs to their desired levels. One whose interlock holds is tried again until it lets go.
+func (c *core) hold(levels map[string]bool) {
+	locked := map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(levels)) {
+		path := strict.Join("relays", name)
+		err := c.relays(context.Background(), name, levels[name])
+		if errors.Is(err, actuators.ErrLocked) {
+			locked[name] = levels[name]
+		}
+		if _, was := c.refused[path]; err != nil || was {
+			c.reported.dirty = true
+		}
+		if err != nil {
+			c.refused[path] = err.Error()
+			continue
+		}
+		delete(c.refused, path)
+	}
+	c.locked = locked
 }
 
 func (c *core) catalogue() Catalogue {
@@ -253,10 +284,7 @@ func (c *core) report(now time.Time) {
 
 // refusals is every path that was not taken, and why: the document as a whole under the empty path.
 func (c *core) refusals() map[string]string {
-	all := maps.Clone(c.refused)
-	if all == nil {
-		all = map[string]string{}
-	}
+	all := most(c.refused)
 	for _, r := range c.desired.doc.Refused {
 		if r.Path == "" {
 			all[""] = r.Reason
@@ -267,6 +295,21 @@ func (c *core) refusals() map[string]string {
 	}
 	return all
 }
+
+// most is as much of the refused paths as a report tells of.
+func most(refused map[string]string) map[string]string {
+	some := map[string]string{}
+	for i, path := range slices.Sorted(maps.Keys(refused)) {
+		if i >= refusedTold {
+			break
+		}
+		some[path] = refused[path]
+	}
+	return some
+}
+
+// refusedTold bounds the reasons in a report: one document may be wrong in many places.
+const refusedTold = 64
 
 // stateTree is the state the device reports: what of the desired document it took, in the words it was written in, over
 // its settings; and who it is and how it does.
@@ -332,6 +375,14 @@ func (c *core) figures() [3]float64 {
 		busiest := max(number("network", key.instance, "rx_bytes_per_second"), number("network", key.instance, "tx_bytes_per_second"))
 		network = max(network, 100*8*busiest/capacity)
 	}
-	return [3]float64{math.Round(100 * number("cpu", "", "busy_ratio")), math.Round(100 * number("memory", "", "used_ratio")),
-		math.Round(network)}
+	return [3]float64{percent(100 * number("cpu", "", "busy_ratio")), percent(100 * number("memory", "", "used_ratio")),
+		percent(network)}
+}
+
+// percent rounds a figure; what is no number is 0, since JSON has no word for it.
+func percent(v float64) float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return 0
+	}
+	return math.Round(max(v, 0))
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -88,12 +89,13 @@ func (c *core) status() Status {
 	if s.Spool.Degraded != "" {
 		s.Problems["spool"] = s.Spool.Degraded
 	}
+	if c.tooLarge > 0 {
+		s.Problems["telemetry"] = fmt.Sprintf("%d samples were larger than a record may be", c.tooLarge)
+	}
 	if c.broken != nil {
 		s.Problems["commands"] = c.broken.Error()
 	}
-	keys := slices.SortedFunc(maps.Keys(c.latest), func(a, b series) int {
-		return slices.Compare([]string{a.source, a.instance}, []string{b.source, b.instance})
-	})
+	keys := slices.SortedFunc(maps.Keys(c.latest), compareSeries)
 	for _, key := range keys {
 		sample := c.latest[key]
 		one := SourceStatus{Source: key.source, Instance: key.instance, Age: now.Sub(sample.Time).Seconds()}

@@ -86,6 +86,7 @@ func (a *Agent) Reload(ctx context.Context, s Settings) error {
 	return a.core.look(ctx, func(c *core) {
 		c.base = s
 		c.apply()
+		c.report(c.clock.Now())
 	})
 }
 
