@@ -73,6 +73,7 @@ func (c *commander) run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			c.stop(context.WithoutCancel(ctx))
 			return context.Cause(ctx)
 		case raw := <-c.in:
 			c.take(ctx, raw)
@@ -82,19 +83,35 @@ func (c *commander) run(ctx context.Context) error {
 	}
 }
 
-// slow runs the lane of destructive deeds.
+// slow runs the lane of destructive deeds. run takes what it says until it has returned.
 func (c *commander) slow(ctx context.Context) error {
+	defer close(c.done)
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case d := <-c.lane:
-			d.answer = c.do(ctx, &d)
-			select {
-			case c.done <- d:
-			case <-ctx.Done():
-				return context.Cause(ctx)
+			d.answer = answer{ID: d.envelope.ID, Error: "not done: " + errStopped.Error()}
+			if ctx.Err() == nil {
+				d.answer = c.do(ctx, &d)
 			}
+			c.done <- d
+		}
+	}
+}
+
+// stop writes down what became of the last deeds, and that the rest was not done.
+func (c *commander) stop(ctx context.Context) {
+	for d := range c.done {
+		c.finish(ctx, d, true)
+	}
+	for {
+		select {
+		case d := <-c.lane:
+			d.answer = answer{ID: d.envelope.ID, Error: "not done: " + errStopped.Error()}
+			c.finish(ctx, d, true)
+		default:
+			return
 		}
 	}
 }
@@ -117,7 +134,9 @@ func (c *commander) take(ctx context.Context, raw json.RawMessage) {
 	}
 	if err := c.ledger.begin(&e); err != nil {
 		if verb.Destructive {
-			c.reply(ctx, answer{ID: e.ID, Error: err.Error() + "; not done, because it could not be remembered"})
+			body, _ := json.Marshal(answer{ID: e.ID, Error: err.Error() + "; not done, because it could not be remembered"})
+			_ = c.ledger.finish(e.ID, "failed", body, false) // in memory: it is what it will answer if asked again
+			c.answer(ctx, body)
 			return
 		}
 		c.log.Warn("command not remembered", "id", e.ID, "err", err)
@@ -215,6 +234,8 @@ func (c *commander) again(ctx context.Context, id string, o outcome) {
 		c.answer(ctx, o.Body)
 	case o.State == "begun":
 		c.reply(ctx, answer{ID: id, Error: "begun before, its outcome is not known; it is not done again"})
+	case o.State == "failed":
+		c.reply(ctx, answer{ID: id, Error: "tried before, without success; it is not done again"})
 	default:
 		c.reply(ctx, answer{ID: id, Error: "done before; it is not done again"})
 	}

@@ -63,6 +63,11 @@ func openLedger(files board.Files) (*ledger, error) {
 	if err == nil {
 		err = json.Unmarshal(b, &l.doc)
 	}
+	for name, o := range l.doc.Issuers {
+		if o == nil {
+			err = fmt.Errorf("issuer %.64q has no sequence", name)
+		}
+	}
 	if err != nil {
 		l.doc = ledgerDoc{Issuers: map[string]*order{}}
 		return l, fmt.Errorf("command ledger: %w", err)
