@@ -23,7 +23,8 @@ type Config struct {
 	PKI        *PKI              // TLS with a certificate of it; nil is plain TCP
 	CertFile   string            // the broker's certificate; "" has one issued for localhost
 	KeyFile    string
-	ClientCert bool // ask the device for a certificate of PKI
+	ClientCert bool   // ask the device for a certificate of PKI
+	Access     string // mosquitto's access list (mosquitto.conf(5), acl_file); "" is none
 	// Denied is a filter that may not be subscribed to. Mosquitto's access lists do not know subscriptions: there it has
 	// no effect.
 	Denied string
@@ -151,6 +152,13 @@ func mosquittoConf(t *testing.T, dir string, c Config, port, operatorPort string
 			}
 		}
 		fmt.Fprintf(&b, "password_file %s\n", file)
+	}
+	if c.Access != "" {
+		file := filepath.Join(dir, "access")
+		if err := os.WriteFile(file, []byte(c.Access), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "acl_file %s\n", file)
 	}
 	if c.PKI != nil {
 		cert, key := c.serverPair(t)
