@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"time"
 
@@ -111,13 +112,14 @@ func (p *probe) run(ctx context.Context) {
 			return
 		}
 	}
-	if p.step(ctx, &p.t.Publish, func(context.Context) error { return p.publish() }) && p.t.Watched && !p.t.Returned {
-		p.conn.SetReadDeadline(time.Now().Add(p.limit))
-		for !p.t.Returned {
-			if _, err := p.next(); err != nil {
-				return
+	if p.step(ctx, &p.t.Publish, func(context.Context) error { return p.publish() }) && p.t.Watched {
+		var wait Step // what it comes to is in Returned
+		p.step(ctx, &wait, func(context.Context) (err error) {
+			for err == nil && !p.t.Returned {
+				_, err = p.next()
 			}
-		}
+			return err
+		})
 	}
 }
 
@@ -180,8 +182,26 @@ func (p *probe) handshake(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", errEarly, err)
 	}
 	p.t.Protocol = tls.VersionName(t.ConnectionState().Version)
+	if t.ConnectionState().Version >= tls.VersionTLS13 {
+		err = p.verdict(t)
+	}
 	p.conn = t
-	return nil
+	return err
+}
+
+// verdict waits for what the broker thinks of our certificate, which with TLS 1.3 comes when the handshake is over for
+// us; whoever talks on may get a reset in its place. No word within two round trips is consent.
+func (p *probe) verdict(t *tls.Conn) error {
+	t.SetReadDeadline(time.Now().Add(min(2*p.t.Dial.Took+50*time.Millisecond, p.limit/2)))
+	_, err := t.Read(make([]byte, 1))
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		t.SetReadDeadline(time.Now().Add(p.limit))
+		return nil
+	case err == nil:
+		return errors.New("the broker speaks before it is spoken to: this is no MQTT")
+	}
+	return fmt.Errorf("%w: %w", errEarly, err)
 }
 
 func (p *probe) login(context.Context) error {
