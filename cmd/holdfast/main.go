@@ -48,6 +48,7 @@ func commands() []command {
 		{"run", "measure, keep the shadow, obey commands", runCommand},
 		{"warden", "do what needs power, on behalf of run", wardenCommand},
 		{"status", "show what the running agent does", statusCommand},
+		{"doctor", "find what is wrong, and say what to do", doctorCommand},
 		{"version", "print the version", versionCommand},
 	}
 }
@@ -63,6 +64,7 @@ Examples:
   holdfast run --config /etc/holdfast/holdfast.toml
   holdfast run --single --broker mqtt://127.0.0.1:1883   one process, nothing installed
   holdfast status
+  holdfast doctor
 
 holdfast COMMAND --help tells more.
 `
@@ -107,6 +109,10 @@ func explain(w io.Writer, name string, err error) int {
 		return exitDone
 	case errors.Is(err, flag.ErrHelp):
 		return exitDone
+	}
+	var told verdict
+	if errors.As(err, &told) {
+		return int(told)
 	}
 	code := exitFailed
 	fmt.Fprintf(w, "holdfast: %s: %v\n", name, err)
