@@ -37,9 +37,6 @@ func (x *examination) brokers(ctx context.Context) {
 		x.add(Check{Name: "credentials", Outcome: Fail, Seen: err.Error(), Hint: "broker.password_file names a file whose first line is the password"})
 		why = "because credentials failed"
 	}
-	if why == "" && x.lacks() {
-		why = "needs root: this user cannot read broker.key_file"
-	}
 	ctx, cancel := context.WithTimeout(ctx, brokersLimit)
 	defer cancel()
 	first, good := len(x.checks), false
@@ -72,13 +69,19 @@ func (x *examination) brokers(ctx context.Context) {
 	}
 }
 
-// lacks reports whether the key is there for others than us.
-func (x *examination) lacks() bool {
-	if x.o.UID == 0 || x.o.Config.Broker.KeyFile == "" {
-		return false
+// lacks says which file for TLS only root can read, if there is one and we are not root. Name and port can be tried all
+// the same.
+func (x *examination) lacks() string {
+	b := x.o.Config.Broker
+	for _, name := range []string{b.CAFile, b.CertFile, b.KeyFile} {
+		if name == "" || x.o.UID == 0 {
+			continue
+		}
+		if _, err := readBounded(name); errors.Is(err, fs.ErrPermission) {
+			return name
+		}
 	}
-	_, err := readBounded(x.o.Config.Broker.KeyFile)
-	return errors.Is(err, fs.ErrPermission)
+	return ""
 }
 
 // event is the publication that is tried: a record of its own session, which no receiver takes for a gap.
@@ -91,11 +94,14 @@ func (x *examination) event(d link.Dialect) (link.Message, error) {
 
 // broker puts a trial into checks.
 func (x *examination) broker(t *mqtt.Trial, d link.Dialect) {
-	failed := ""
+	failed, lacking := "", x.lacks()
 	look := func(name string, s mqtt.Step, judge func() Check) {
 		switch {
 		case failed != "":
 			x.skip(name, t.Broker, "because "+failed+" failed")
+			return
+		case lacking != "" && t.Secure && name != "dns" && name != "tcp":
+			x.skip(name, t.Broker, "needs root: this user cannot read "+lacking)
 			return
 		case !s.Tried && name == "tls":
 			x.add(x.unencrypted(t))

@@ -7,10 +7,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"holdfast/agent"
 	"holdfast/agent/link"
@@ -210,5 +213,46 @@ func TestHostileWordsDoNotReachTheTerminal(t *testing.T) {
 	}
 	if find(t, r, "tls").Outcome != doctor.Fail || strings.ContainsRune(b.String(), 0x1b) {
 		t.Errorf("%q", b.String())
+	}
+}
+
+func TestWithoutRootItDoesWhatItCan(t *testing.T) {
+	t.Parallel()
+	pki := linktest.NewPKI(t)
+	cert, key := pki.Issue(t, "gate-17", 90*24*time.Hour)
+	s := linktest.Mochi(t, linktest.Config{PKI: pki, ClientCert: true}) // reads the files before they are closed
+	o := options(t, func(c *config.Config) { c.Broker.CAFile, c.Broker.CertFile, c.Broker.KeyFile = pki.CAFile, cert, key })
+	o.Config.Broker.URLs = []string{s.URL(s.Addr)}
+	o.UID = 65534
+	for _, name := range []string{pki.CAFile, cert, key} {
+		if err := os.Chmod(name, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var r *doctor.Report
+	asNobody(t, func() { r = doctor.Run(t.Context(), o) })
+	expect(t, find(t, r, "certificate"), doctor.Skipped, "needs root")
+	expect(t, find(t, r, "tcp"), doctor.OK, "answers")
+	expect(t, find(t, r, "tls"), doctor.Skipped, "needs root: this user cannot read "+pki.CAFile)
+	expect(t, find(t, r, "publish"), doctor.Skipped, "needs root")
+}
+
+// asNobody does f with the rights of nobody on files, where we are root; else we are nobody enough. The thread is not given back: it ends with its goroutine.
+func asNobody(t *testing.T, f func()) {
+	t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		var err error
+		if os.Getuid() == 0 {
+			err = unix.Setfsuid(65534)
+		}
+		if err == nil {
+			f()
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
 	}
 }
