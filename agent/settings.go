@@ -350,7 +350,11 @@ func (s *Settings) Tree() map[string]any {
 		t["units"] = map[string]any{"watch": s.Watch}
 	}
 	if len(s.Labels) > 0 {
-		t["labels"] = s.Labels
+		labels := map[string]any{} // a tree's type, so that the desired ones merge with it
+		for name, text := range s.Labels {
+			labels[name] = text
+		}
+		t["labels"] = labels
 	}
 	return t
 }
