@@ -229,7 +229,7 @@ func (s *stage) cut(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if n := len(w.rounds) - quiet; n > 0 {
-		return "", fmt.Errorf("%d records arrived over a link that is cut", n)
+		return "", fmt.Errorf("records that arrived over a link that is cut: %d", n)
 	}
 	if l, err := s.agent.link(ctx); err == nil && l.waiting > 0 {
 		s.tell.fact("kept", "%d records wait in the agent", l.waiting)
@@ -254,7 +254,7 @@ func (s *stage) cut(ctx context.Context) (string, error) {
 	case kept == 0:
 		return "", errors.New("no record has samples from the time of the cut")
 	case w.behind > 0:
-		return "", fmt.Errorf("%d records arrived after later ones", w.behind)
+		return "", fmt.Errorf("records that arrived after later ones: %d", w.behind)
 	}
 	return fmt.Sprintf("%d records kept for %.0f s, then delivered in order", kept, mended.Sub(began).Seconds()), nil
 }

@@ -74,11 +74,18 @@ func TestEverythingHappens(t *testing.T) {
 	}
 }
 
-// A fault is a link that carries everything but what it swallows. It acknowledges that itself, as a broker does that
+// What a fault does with a publication.
+const (
+	pass = iota
+	swallow
+	hold // until the next one that passes has gone ahead
+)
+
+// A fault is a link that does not pass on everything. What it swallows it acknowledges itself, as a broker does that
 // loses what it took.
 type fault struct {
-	swallow func(p *packets.PublishPacket) bool // one at a time
-	mu      sync.Mutex                          // both ways have a goroutine
+	choose func(p *packets.PublishPacket) int // one at a time
+	mu     sync.Mutex                         // each way has a goroutine
 }
 
 func (f *fault) carry(agent, hub net.Conn) {
@@ -87,63 +94,94 @@ func (f *fault) carry(agent, hub net.Conn) {
 		wg.Go(func() {
 			defer agent.Close()
 			defer hub.Close()
-			for f.one(way[0], way[1]) == nil {
+			var held []packets.ControlPacket
+			for f.one(way[0], way[1], &held) == nil {
 			}
 		})
 	}
 	wg.Wait()
 }
 
-func (f *fault) one(from, to net.Conn) error {
+func (f *fault) one(from, to net.Conn, held *[]packets.ControlPacket) error {
 	p, err := packets.ReadPacket(from)
 	if err != nil {
 		return err
 	}
-	if pub, ok := p.(*packets.PublishPacket); ok && f.takes(pub) {
+	pub, ok := p.(*packets.PublishPacket)
+	if !ok {
+		return p.Write(to)
+	}
+	switch f.verdict(pub) {
+	case swallow:
 		ack := packets.NewControlPacket(packets.Puback).(*packets.PubackPacket)
 		ack.MessageID = pub.MessageID
 		return ack.Write(from)
+	case hold:
+		*held = append(*held, p)
+		return nil
 	}
-	return p.Write(to)
+	for _, p := range append([]packets.ControlPacket{p}, *held...) {
+		if err := p.Write(to); err != nil {
+			return err
+		}
+	}
+	*held = nil
+	return nil
 }
 
-func (f *fault) takes(p *packets.PublishPacket) bool {
+func (f *fault) verdict(p *packets.PublishPacket) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.swallow(p)
+	return f.choose(p)
+}
+
+// all swallows every publication of a topic that has the text in it.
+func all(topic, text string) func(p *packets.PublishPacket) int {
+	return func(p *packets.PublishPacket) int {
+		if strings.HasSuffix(p.TopicName, topic) && bytes.Contains(p.Payload, []byte(text)) {
+			return swallow
+		}
+		return pass
+	}
+}
+
+// third does something with the third telemetry record.
+func third(verdict int) func(p *packets.PublishPacket) int {
+	n := 0
+	return func(p *packets.PublishPacket) int {
+		if strings.HasSuffix(p.TopicName, "/telemetry") {
+			if n++; n == 3 {
+				return verdict
+			}
+		}
+		return pass
+	}
 }
 
 func TestWhatDoesNotHappenFailsItsChapter(t *testing.T) {
 	t.Parallel()
-	seen := 0
 	for _, tt := range []struct {
 		name    string
-		swallow func(p *packets.PublishPacket) bool
+		choose  func(p *packets.PublishPacket) int
 		chapter string
 		problem string
 	}{
-		{"nothing arrives", func(p *packets.PublishPacket) bool { return strings.HasSuffix(p.TopicName, "/telemetry") },
-			"telemetry", "readings of processor, memory and load: not seen within 4s"},
-		{"the device is not told what is desired", func(p *packets.PublishPacket) bool { return strings.HasSuffix(p.TopicName, "/desired") },
-			"shadow", "the device's answer to version 1: not seen within 4s"},
-		{"commands get lost", func(p *packets.PublishPacket) bool { return strings.HasSuffix(p.TopicName, "/command") },
-			"relay", "the answer to relay.set: not seen within 4s"},
-		{"one record gets lost", func(p *packets.PublishPacket) bool {
-			if strings.HasSuffix(p.TopicName, "/telemetry") {
-				seen++
-			}
-			return seen == 3 && strings.HasSuffix(p.TopicName, "/telemetry")
-		}, "count", "1 of "},
+		{"nothing arrives", all("/telemetry", ""), "telemetry", "readings of processor, memory and load: not seen within 4s"},
+		{"the device is not told what is desired", all("/desired", ""), "shadow", "the device's answer to version 1: not seen within 4s"},
+		{"commands get lost", all("/command", ""), "relay", "the answer to relay.set: not seen within 4s"},
+		{"a record overtakes another", third(hold), "cut", "records that arrived after later ones: 1"},
+		{"a record gets lost", third(swallow), "count", "1 of "},
+		{"the last words get lost", all("/status", `"stopped"`), "count", "last words should be offline, stopped; the broker has online true"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var out bytes.Buffer
 			o := short(t, &out)
 			o.JSON, o.Patience = true, 4*time.Second
-			if tt.chapter == "count" {
-				o.Patience = 0 // the whole demo has to get there
+			if tt.chapter == "cut" || tt.chapter == "count" {
+				o.Patience = 0 // the demo has to get there
 			}
-			o.Carry((&fault{swallow: tt.swallow}).carry)
+			o.Carry((&fault{choose: tt.choose}).carry)
 			outcomes, err := demo.Run(t.Context(), o)
 			if !errors.Is(err, demo.ErrFailed) || !strings.Contains(err.Error(), tt.chapter+": ") {
 				t.Errorf("error = %v, want chapter %s to have failed", err, tt.chapter)
@@ -234,11 +272,15 @@ func TestItCanBeInterruptedAndLeavesNothing(t *testing.T) {
 
 func TestItEndsInTime(t *testing.T) {
 	t.Parallel()
-	o := short(t, io.Discard)
-	o.Limit = 3 * time.Second // less than a demo needs
+	var out bytes.Buffer
+	o := short(t, &out)
+	o.Color, o.Limit = true, 3*time.Second // less than a demo needs
 	outcomes, err := demo.Run(t.Context(), o)
 	if !errors.Is(err, demo.ErrFailed) || !strings.Contains(err.Error(), "not done after 3s") {
 		t.Errorf("error = %v, outcomes %+v, want that time was up", err, outcomes)
+	}
+	if !strings.Contains(out.String(), "\x1b[31mFAILED: ") || !strings.Contains(out.String(), "\x1b[31mNO\x1b[0m") {
+		t.Errorf("what failed is not red: %q", out.String())
 	}
 }
 
