@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -49,7 +52,13 @@ Exit codes: 0 all of it happened, 1 something did not; the table says what.`,
 		if err != nil {
 			return err
 		}
-		_, err = demo.Run(cmd.Context(), o)
+		ctx := cmd.Context()
+		if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+			var stop context.CancelFunc
+			ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP) // a terminal that is closed leaves no files behind
+			defer stop()
+		}
+		_, err = demo.Run(ctx, o)
 		done(err == nil)
 		return demoHint(err, o.LogName)
 	})
