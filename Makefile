@@ -34,6 +34,7 @@ build: ## both programs for this machine, in bin/
 	$(GOBUILD) -o bin/holdfastctl ./cmd/holdfastctl
 
 demo: ## see it work on this machine, within a minute
+	@echo "Building holdfastctl; the first time this takes a minute or more." >&2
 	@go run ./cmd/holdfastctl demo
 
 # Built and then run, because `go run` would add a line of its own after the last.
