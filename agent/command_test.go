@@ -317,3 +317,20 @@ func FuzzCommand(f *testing.F) {
 		}
 	})
 }
+
+func TestWhenThereAreTooManyAnswersTheOldestGo(t *testing.T) {
+	live(t, func(r *rig) {
+		r.start()
+		r.broker.Delay(10 * time.Second)
+		for i := range 40 {
+			r.say("command", false, fmt.Sprintf(`{"id":"p%d","name":"ping"}`, i))
+			r.pass(10 * time.Millisecond)
+		}
+		r.pass(10 * time.Minute)
+		for i := 8; i < 40; i++ { // 32 are kept
+			if n := len(r.result(fmt.Sprintf("p%d", i))); n != 1 {
+				t.Errorf("p%d: %d answers", i, n)
+			}
+		}
+	})
+}

@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -163,6 +164,43 @@ func TestADayPassesInASecond(t *testing.T) {
 		s := r.heard("telemetry")[500]["samples"].([]any)[0].(map[string]any)["fields"].(map[string]any)
 		if s["readings_count"] != 6.0 || s["busy_ratio_max"].(float64)-s["busy_ratio_min"].(float64) != 5 {
 			t.Errorf("a window of two minutes: %v", s)
+		}
+	})
+}
+
+func TestWhatWasUnderWayWhenTheLinkBrokeIsSentAgain(t *testing.T) {
+	live(t, func(r *rig) {
+		r.parts.Settings.Period = time.Second
+		r.start()
+		r.pass(time.Minute)
+		r.broker.Stall(true)
+		r.pass(10 * time.Second)
+		r.broker.Cut(device)
+		r.broker.Stall(false)
+		r.pass(time.Minute)
+		if a, s := r.whole(), r.status(); a.told > 0 || a.records < 120 || s.Spool.Waiting > 3 {
+			t.Errorf("%+v, waiting %d", a, s.Spool.Waiting)
+		}
+	})
+}
+
+func TestARecordTheSpoolCannotKeepIsToldOf(t *testing.T) {
+	live(t, func(r *rig) {
+		r.parts.Spool.RecordBytes = 2000
+		r.start()
+		wrong := make([]string, 50)
+		for i := range wrong {
+			wrong[i] = fmt.Sprintf(`"there is no such setting %d":1`, i)
+		}
+		r.desire(1, "{"+strings.Join(wrong, ",")+"}") // its event names every one
+		r.pass(time.Minute)
+		r.stop()
+		gaps := r.events("gap")
+		if len(gaps) != 1 || gaps[0]["class"] != "event" || !strings.Contains(gaps[0]["reason"].(string), "at most 2000") {
+			t.Errorf("gaps: %v", gaps)
+		}
+		if a := r.whole(); a.told != 1 {
+			t.Errorf("%+v", a)
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/agent"
 	"holdfast/board/sim"
 )
 
@@ -237,6 +238,10 @@ func TestTelemetryGoesOnWithoutADisk(t *testing.T) {
 					t.Errorf("commands without a disk: %v %v, done: %v", a, b, r.deeds)
 				}
 				r.disk.Repair()
+				r.pass(20 * time.Second)
+				if d, _, err := agent.OpenDesired(r.disk.Clone().Files("state")); err != nil || d.InForce().Version != 1 {
+					t.Errorf("on flash after the repair: %+v %v", d.InForce(), err)
+				}
 				r.pass(3 * time.Minute)
 				if s := r.status(); len(s.Problems) > 0 || s.Shadow.Trial {
 					t.Errorf("after the repair: %v %+v", s.Problems, s.Shadow)
