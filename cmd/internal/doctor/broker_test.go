@@ -113,6 +113,7 @@ func TestBrokers(t *testing.T) {
 			{"tls", doctor.Fail, "must hold the certificate of CN=holdfast test authority"}}},
 		{"no authority", mtls, func(c *config.Config) { trusting(c); c.Broker.CAFile += ".gone" }, []want{
 			{"authorities", doctor.Fail, "no such file"}, {"tls", doctor.Fail, "see the checks"}}},
+		{"authority expired", mtls, func(c *config.Config) { trusting(c); c.Broker.CAFile = oldCert }, []want{{"authorities", doctor.Fail, "has expired"}}},
 		{"a key for an authority", mtls, func(c *config.Config) { trusting(c); c.Broker.CAFile = deviceKey }, []want{{"authorities", doctor.Fail, "no certificate in"}}},
 		{"TLS to a plain port", strings.Replace(plain, "mqtt://", "mqtts://", 1), nil, []want{{"tls", doctor.Fail, "8883"}}},
 		{"no certificate", mtls, func(c *config.Config) { c.Broker.CAFile = pki.CAFile }, []want{{"certificate", doctor.Skipped, "none"},
@@ -154,6 +155,17 @@ func TestBrokers(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestTheAgentsUserMustReadTheKey(t *testing.T) {
+	t.Parallel()
+	pki := linktest.NewPKI(t)
+	cert, key := pki.Issue(t, "gate-17", 90*24*time.Hour)
+	o := options(t, func(c *config.Config) { c.Broker.CertFile, c.Broker.KeyFile = cert, key })
+	write(t, filepath.Join(o.Config.Root, "run/systemd/system/x"), "")
+	expect(t, find(t, doctor.Run(t.Context(), o), "certificate"), doctor.OK, "good for 89 days")
+	o.Account = func(string) (int, int, bool) { return 54321, 54321, true }
+	expect(t, find(t, doctor.Run(t.Context(), o), "certificate"), doctor.Fail, "the user holdfast cannot read "+key, "chgrp holdfast")
 }
 
 func TestOneGoodBrokerIsEnough(t *testing.T) {

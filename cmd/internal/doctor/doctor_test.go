@@ -293,6 +293,26 @@ func TestStorage(t *testing.T) {
 	expect(t, find(t, doctor.Run(t.Context(), o), "state"), doctor.Warn, "is not there")
 }
 
+func TestRoom(t *testing.T) {
+	t.Parallel()
+	const mib, gib = 1 << 20, 1 << 30
+	for _, tt := range []struct {
+		free, all, inodes, allInodes int64
+		outcome                      doctor.Outcome
+		words                        string
+	}{
+		{200 * mib, gib, 5000, 10000, doctor.OK, "200.0 MiB of 1.0 GiB free, 5000 of 10000 inodes"},
+		{7 * mib, 100 * mib, 5000, 10000, doctor.Fail, "make room"},
+		{30 * mib, gib, 5000, 10000, doctor.Warn, "nearly full"},
+		{2 * gib, 100 * gib, 5000, 10000, doctor.OK, "2.0 GiB"}, // little of much is enough
+		{200 * mib, gib, 63, 10000, doctor.Fail, "63 of 10000"},
+		{200 * mib, gib, 400, 10000, doctor.Warn, "nearly full"},
+		{200 * mib, gib, 0, 0, doctor.OK, "free"},
+	} {
+		expect(t, doctor.Room("/var", tt.free, tt.all, tt.inodes, tt.allInodes), tt.outcome, tt.words)
+	}
+}
+
 func TestWear(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

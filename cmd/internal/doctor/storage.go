@@ -56,7 +56,7 @@ func (x *examination) state(dir string) Check {
 	if c := x.writable(dir, info); c.Outcome != OK {
 		return c
 	}
-	return room(dir, int64(s.Bavail)*int64(s.Bsize), int64(s.Blocks)*int64(s.Bsize), int64(s.Ffree), int64(s.Files))
+	return Room(dir, int64(s.Bavail)*int64(s.Bsize), int64(s.Blocks)*int64(s.Bsize), int64(s.Ffree), int64(s.Files))
 }
 
 // writable makes a file, durably, and removes it.
@@ -83,8 +83,8 @@ func (x *examination) writable(dir string, info fs.FileInfo) Check {
 	return Check{Outcome: OK}
 }
 
-// room judges what is left.
-func room(dir string, free, all, inodes, allInodes int64) Check {
+// Room judges what is left of a file system: bytes and inodes, free and in all. One without a table of inodes has 0.
+func Room(dir string, free, all, inodes, allInodes int64) Check {
 	c := Check{Outcome: OK, Seen: fmt.Sprintf("%s is writable, %s of %s free", dir, size(free), size(all))}
 	if allInodes > 0 { // btrfs and others have no table of them
 		c.Seen += fmt.Sprintf(", %d of %d inodes", inodes, allInodes)
