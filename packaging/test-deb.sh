@@ -186,7 +186,10 @@ inside sh -c "echo 'nonsense = 1' >>$toml"
 check "reloads what is wrong" inside systemctl reload holdfast.service
 check "which changes nothing and is told" within 5 inside sh -c 'journalctl -u holdfast | grep -q "not reloaded.*holdfast.toml:[0-9]*:1: no such key"'
 check "by the same process" inside sh -c "[ \$(systemctl show -P MainPID holdfast) = $first ]"
+check "a warden with such a file does nothing" not inside holdfastctl command pump unit.restart unit=victim.service
+check "its socket lives through that" active holdfast-warden.socket
 inside sed -i '/^nonsense/d' "$toml"
+check "and when the file is right, so is the warden" inside holdfastctl command pump unit.restart unit=victim.service
 inside sh -c "kill -STOP $first"
 check "hanging, it is replaced within 75 s" within 75 replaced "$first"
 check "the link comes up again" within 15 inside sh -c 'holdfast status | grep -q "^link *up"'

@@ -49,6 +49,30 @@ func Listen(path string, gid int) (ln net.Listener, activated bool, err error) {
 	return ln, false, nil
 }
 
+// TurnAway closes what waits at the socket that systemd passed to this process, until nobody has come for the time given
+// or a hundred have. It is for a warden that cannot begin: for a caller who is still waiting systemd would start it again
+// at once, over and over, and in the end give up the socket (TriggerLimitBurst, systemd.socket(5)). Without such a socket
+// it does nothing.
+func TurnAway(quiet time.Duration) {
+	passed, err := activation.Listeners()
+	if err != nil {
+		return
+	}
+	for _, ln := range passed {
+		socket, ok := ln.(*net.UnixListener)
+		for range 100 {
+			if !ok || socket.SetDeadline(time.Now().Add(quiet)) != nil {
+				break
+			}
+			conn, err := socket.Accept()
+			if err != nil {
+				break
+			}
+			conn.Close()
+		}
+	}
+}
+
 // Uptime returns the kernel's time since boot, suspension included (CLOCK_BOOTTIME, clock_gettime(2)), and the boot's
 // random name (/proc/sys/kernel/random/boot_id) below root; nil where the kernel tells neither.
 func Uptime(root string) actuators.Uptime {

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"holdfast/actuators"
 	"holdfast/agent/warden"
 )
@@ -68,6 +70,8 @@ func TestMain(m *testing.M) {
 		fmt.Println(r["pong"], errors.Is(err, warden.ErrStranger), err)
 	case "serve":
 		fmt.Println(serveActivated())
+	case "turn":
+		warden.TurnAway(200 * time.Millisecond)
 	}
 }
 
@@ -203,6 +207,49 @@ func TestListenReplacesAnOrphanedSocketOnly(t *testing.T) {
 	}
 }
 
+// activated runs this program as systemd would, with the socket.
+func activated(as, path string, socket *os.File) ([]byte, error) {
+	// LISTEN_PID has to be the warden's own, which only a shell that becomes it can know.
+	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" "$1"`, "/proc/self/exe", path)
+	cmd.Args[3], _ = os.Executable()
+	cmd.Env = []string{callerEnv + "=" + as, "LISTEN_FDS=1", "GORACE=atexit_sleep_ms=0"}
+	cmd.ExtraFiles = []*os.File{socket}
+	return cmd.CombinedOutput()
+}
+
+// A caller who went on waiting would have systemd start the warden again at once.
+func TestAWardenThatCannotBeginLeavesNobodyWaiting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	file, err := ln.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for i := range 3 { // one of them has left already, and waits in the socket all the same
+		conn, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 1 {
+			conn.Close()
+		} else {
+			defer conn.Close()
+		}
+	}
+	if out, err := activated("turn", path, file); err != nil || len(out) > 0 {
+		t.Fatalf("%q, %v", out, err)
+	}
+	ready := []unix.PollFd{{Fd: int32(file.Fd()), Events: unix.POLLIN}}
+	if n, err := unix.Poll(ready, 0); n != 0 || err != nil {
+		t.Errorf("somebody still waits: %d, %v", n, err)
+	}
+}
+
 // systemd holds the socket, starts the warden when somebody calls, and starts it again after it ended idle.
 func TestSocketActivation(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
@@ -228,12 +275,7 @@ func TestSocketActivation(t *testing.T) {
 			called <- err
 		}()
 		<-dialled
-		// LISTEN_PID has to be the warden's own, which only a shell that becomes it can know.
-		cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" "$1"`, "/proc/self/exe", path)
-		cmd.Args[3], _ = os.Executable()
-		cmd.Env = []string{callerEnv + "=serve", "LISTEN_FDS=1", "GORACE=atexit_sleep_ms=0"}
-		cmd.ExtraFiles = []*os.File{file}
-		out, err := cmd.CombinedOutput() // until it is idle
+		out, err := activated("serve", path, file) // until it is idle
 		if err != nil || string(out) != "<nil>\n" {
 			t.Fatalf("the warden: %q, %v", out, err)
 		}

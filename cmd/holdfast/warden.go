@@ -5,11 +5,18 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"time"
 
+	"holdfast/agent/warden"
 	"holdfast/cmd/internal/wire"
 )
 
-func wardenCommand(ctx context.Context, args []string, std streams) error {
+func wardenCommand(ctx context.Context, args []string, std streams) (err error) {
+	defer func() {
+		if err != nil { // a second is slow enough for a log, and fast enough for whoever corrects the file and asks again
+			warden.TurnAway(time.Second)
+		}
+	}()
 	f := flags("warden", "do what needs power, on behalf of run", "holdfast warden --config /etc/holdfast/holdfast.toml", std)
 	var o overrides
 	o.flags(f)
