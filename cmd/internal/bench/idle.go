@@ -64,16 +64,16 @@ func idle(w *workshop, o options, t *table) error {
 		return err
 	}
 	heard = ear.records.Load() - heard
-	tellIdle(t, o, before, after, others)
+	tellIdle(t, before, after, others)
 	t.atLeast("records_heard", "records an independent mosquitto_sub heard meanwhile", float64(heard), float64(int(o.idle/(10*time.Second))-1))
 	t.atMost("warden_processes", "wardens running or asked for meanwhile", float64(online.asked.Load())+float64(after.wardens), 0)
 	t.note("idle: `holdfast run` over mutual TLS to mosquitto on loopback, default configuration (all collectors at 10 s, no systemd to ask "+
-		"here), for %s after %s of settling; load now %s", o.idle, min(settling, o.idle), load())
+		"here), for %s after %s of settling; %s", o.idle, min(settling, o.idle), after.machine.since(before.machine))
 	t.note("warden: this program held warden.sock as systemd does for a socket-activated service, and would have counted anybody who asked")
 	if err := activate(w, o, t); err != nil {
 		return fmt.Errorf("warden: %w", err)
 	}
-	return offline.tell(w, o, t)
+	return offline.tell(w, t)
 }
 
 // onlineAgent is the agent that is measured.
@@ -123,11 +123,12 @@ type sight struct {
 	others  []usage
 	sectors int64
 	wardens int
+	machine jiffies
 	at      time.Time
 }
 
 func (a *onlineAgent) look(others []*other) (sight, error) {
-	s := sight{at: time.Now()}
+	s := sight{at: time.Now(), machine: processors()}
 	var err error
 	if s.agent, err = treeOf(a.Process.Pid); err != nil {
 		return s, err
@@ -163,7 +164,7 @@ func wardens(dir string) (n int) {
 
 const mib = 1 << 20
 
-func tellIdle(t *table, o options, before, after sight, others []*other) {
+func tellIdle(t *table, before, after sight, others []*other) {
 	span := after.at.Sub(before.at)
 	perTen := func(seconds float64) float64 { return round(seconds*(10*time.Minute).Seconds()/span.Seconds(), 3) }
 	a := after.agent
@@ -181,6 +182,10 @@ func tellIdle(t *table, o options, before, after sight, others []*other) {
 		t.beside("  "+one.name+", s", number(perTen(after.others[i].cpuSeconds-before.others[i].cpuSeconds)))
 	}
 	t.reference("  collectd; node_exporter; telegraf, s", "0.074; 0.148; 0.164")
+	if exporter := after.others[1].cpuSeconds - before.others[1].cpuSeconds; exporter > 0 {
+		t.beside("  as a share of node_exporter's in this run (0.68 of its reference is the target)",
+			number(round((a.cpuSeconds-before.agent.cpuSeconds)/exporter, 2)))
+	}
 	perDay := float64(after.sectors-before.sectors) * 512 / 1e6 * (24 * time.Hour).Seconds() / span.Seconds()
 	t.atMost("disk_mb_per_day", "written to the block device while online, MB a day", round(perDay, 3), diskMBPerDay)
 }

@@ -37,7 +37,7 @@ func startOffline(w *workshop, o options) (*offlineAgent, error) {
 
 // tell stops the agent, which puts the rest on flash, and compares what is there with what it was for. Nothing was
 // delivered, so nothing was removed: the files are append-only, and their sizes are what was given to the file system.
-func (a *offlineAgent) tell(w *workshop, o options, t *table) error {
+func (a *offlineAgent) tell(w *workshop, t *table) error {
 	if err := a.stop(); err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func readSpool(w *workshop, dir string) ([]spool.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, recovery, err := spool.Open(files, spool.Options{LimitBytes: 1 << 30})
+	s, _, err := spool.Open(files, spool.Options{LimitBytes: 1 << 30})
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,6 @@ func readSpool(w *workshop, dir string) ([]spool.Record, error) {
 	if degraded := s.Stats().Degraded; degraded != "" {
 		return nil, fmt.Errorf("spool: %s", degraded)
 	}
-	_ = recovery
 	var out []spool.Record
 	for {
 		entries, err := s.Next(64)

@@ -17,10 +17,9 @@ const ticksPerSecond = 100
 
 // usage is what a tree of processes has used and holds.
 type usage struct {
-	cpuSeconds      float64
-	rss, pss, peak  int64 // bytes
-	processes       int
-	writtenSyscalls int64 // wchar of proc_pid_io(5)
+	cpuSeconds     float64
+	rss, pss, peak int64 // bytes
+	processes      int
 }
 
 // treeOf adds up a process and its descendants. The time of children that have ended and were waited for counts too.
@@ -69,15 +68,11 @@ func (u *usage) add(pid int) error {
 	if err != nil {
 		return err
 	}
-	io, err := keyed(fmt.Sprintf("/proc/%d/io", pid))
-	if err != nil {
-		return err
-	}
 	if status["VmRSS"] == 0 {
 		return errors.New("a process without memory")
 	}
 	u.processes++
-	u.rss, u.peak, u.pss, u.writtenSyscalls = status["VmRSS"], status["VmHWM"], rollup["Pss"], io["wchar"]
+	u.rss, u.peak, u.pss = status["VmRSS"], status["VmHWM"], rollup["Pss"]
 	return nil
 }
 
@@ -124,6 +119,33 @@ func load() string {
 	b, _ := os.ReadFile("/proc/loadavg")
 	f := strings.Fields(string(b))
 	return strings.Join(f[:min(3, len(f))], " ")
+}
+
+// jiffies are what all processors together have done since they started.
+type jiffies struct{ all, busy, stolen float64 }
+
+func processors() (j jiffies) {
+	b, _ := os.ReadFile("/proc/stat")
+	first, _, _ := strings.Cut(string(b), "\n")
+	for i, f := range strings.Fields(first)[1:min(9, len(strings.Fields(first)))] { // user nice system idle iowait irq softirq steal
+		v, _ := strconv.ParseFloat(f, 64)
+		j.all += v
+		switch i {
+		case 3, 4:
+		case 7:
+			j.stolen = v
+		default:
+			j.busy += v
+		}
+	}
+	return j
+}
+
+// since says how busy the machine was.
+func (j jiffies) since(before jiffies) string {
+	all := max(j.all-before.all, 1)
+	return fmt.Sprintf("processors %.0f %% busy and %.1f %% stolen by the host meanwhile, load %s", 100*(j.busy-before.busy)/all,
+		100*(j.stolen-before.stolen)/all, load())
 }
 
 // machine says in one line where this ran.

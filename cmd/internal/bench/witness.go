@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"hash/maphash"
 	"io"
+	"math"
 	"os/exec"
 	"strings"
 	"sync"
@@ -30,7 +31,8 @@ type witness struct {
 	gaps       int               // records the agent says it dropped
 	audits     map[string]string // phases heard of a command, "begun " and "done " or "failed "
 	answers    map[string]string // its answer's error
-	gauges     gauges
+	gauges     gauges            // the least since it was asked for
+	looks      int               // readings in it
 }
 
 // gauges are what the agent says of itself.
@@ -41,6 +43,20 @@ type gauges struct {
 
 func newWitness() *witness {
 	return &witness{hash: maphash.MakeSeed(), records: map[id]uint64{}, audits: map[string]string{}, answers: map[string]string{}}
+}
+
+// lookAnew begins new least gauges.
+func (w *witness) lookAnew() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.gauges, w.looks = gauges{math.Inf(1), math.Inf(1)}, 0
+}
+
+// seen returns the least gauges, once there are enough of them.
+func (w *witness) seen(enough int) (gauges, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.gauges, w.looks >= enough
 }
 
 // hear takes one message.
@@ -81,7 +97,9 @@ func (w *witness) hear(topic string, payload []byte) {
 		w.telemetry++
 		for _, s := range m.Samples {
 			if s.Source == "self" {
-				w.gauges = s.Fields
+				w.gauges.Goroutines = min(w.gauges.Goroutines, s.Fields.Goroutines)
+				w.gauges.Descriptors = min(w.gauges.Descriptors, s.Fields.Descriptors)
+				w.looks++
 			}
 		}
 		return
