@@ -5,6 +5,7 @@ package wire
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -22,6 +23,7 @@ import (
 	"holdfast/board"
 	"holdfast/board/linux"
 	"holdfast/board/sim"
+	"holdfast/board/strict"
 	"holdfast/cmd/internal/config"
 	"holdfast/collectors"
 	"holdfast/collectors/host"
@@ -45,11 +47,43 @@ type Options struct {
 type Running struct {
 	*agent.Agent
 	base  config.Config
+	claim io.Closer            // of the state directory
 	Lines map[string]*sim.Line // simulated lines, for demonstrations and tests
 }
 
-// Run puts the agent of a configuration together. Nothing runs before Running.Run.
+// Run puts the agent of a configuration together. Nothing runs before Running.Run. The state directory is claimed first:
+// an agent beside another would take its spool, and its trial for one that was not survived.
 func Run(o Options) (*Running, error) {
+	claim, err := claim(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	r, err := assemble(o)
+	if err != nil {
+		claim.Close()
+		return nil, err
+	}
+	r.claim = claim
+	return r, nil
+}
+
+// Run runs the agent until ctx ends, and then lets go of the state directory. It can be called once.
+func (r *Running) Run(ctx context.Context) error {
+	defer r.claim.Close()
+	return r.Agent.Run(ctx)
+}
+
+// claim makes the directories of a configuration and takes the one of the state.
+func claim(c config.Config) (io.Closer, error) {
+	for _, dir := range []string{c.StateDir, c.RunDir} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, fmt.Errorf("make directory: %w", err)
+		}
+	}
+	return linux.Claim(c.StateDir)
+}
+
+func assemble(o Options) (*Running, error) {
 	c := o.Config
 	b, lines, err := Board(c)
 	if err != nil {
@@ -130,11 +164,6 @@ func Board(c config.Config) (*board.Board, map[string]*sim.Line, error) {
 	if id.ID == "" {
 		return nil, nil, &config.Error{File: config.DefaultPath, Problem: "this machine has neither a host name nor a machine id",
 			Hint: `set id = "a-name"`}
-	}
-	for _, dir := range []string{c.StateDir, c.RunDir} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, nil, fmt.Errorf("make directory: %w", err)
-		}
 	}
 	files, err := linux.NewFiles(filepath.Join(c.StateDir, "state"))
 	if err != nil {
@@ -226,8 +255,12 @@ func knownSources(c config.Config, sources []collectors.Source) error {
 	}
 	for name := range c.Collectors {
 		if !slices.Contains(names, name) {
-			return &config.Error{File: "configuration", Problem: fmt.Sprintf("collectors.%s: no such collector", name),
+			e := &config.Error{File: "configuration", Problem: fmt.Sprintf("collectors.%s: no such collector", name),
 				Hint: "the collectors of this board are " + strings.Join(names, ", ")}
+			if near := strict.Nearest(name, names); near != "" {
+				e.Hint = fmt.Sprintf("did you mean %q?", near)
+			}
+			return e
 		}
 	}
 	return nil

@@ -3,10 +3,12 @@ package wire_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
 
+	"holdfast/board/linux"
 	"holdfast/cmd/internal/config"
 	"holdfast/cmd/internal/wire"
 )
@@ -62,5 +64,48 @@ func TestUnitsThatCannotBeWatchedAreWrongConfiguration(t *testing.T) {
 		if _, ok := err.(*config.Error); !ok || !strings.Contains(err.Error(), "units.watch: ") {
 			t.Errorf("%q: %v", watch, err)
 		}
+	}
+}
+
+func TestASecondAgentStaysOffTheStateOfTheFirst(t *testing.T) {
+	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+t.TempDir()+"/none")
+	o := options(t)
+	first, err := wire.Run(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := wire.Run(o); !errors.Is(err, linux.ErrClaimed) || !strings.Contains(err.Error(), o.Config.StateDir) {
+		t.Errorf("a second agent: %v", err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := first.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	next, err := wire.Run(o)
+	if err != nil {
+		t.Fatalf("after the first ended: %v", err)
+	}
+	if err := next.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestACollectorThatThereIsNotIsWrongConfiguration(t *testing.T) {
+	o := options(t)
+	o.Config.Collectors = map[string]config.Collector{"cpuu": {}}
+	_, err := wire.Run(o)
+	if e, ok := err.(*config.Error); !ok || !strings.Contains(e.Problem, "collectors.cpuu: no such collector") || e.Hint != `did you mean "cpu"?` {
+		t.Errorf("error = %#v", err)
+	}
+	o.Config.Collectors = nil
+	r, err := wire.Run(o)
+	if err != nil {
+		t.Fatalf("the state is not let go of: %v", err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := r.Run(ctx); err != nil {
+		t.Fatal(err)
 	}
 }
