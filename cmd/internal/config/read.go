@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -56,6 +57,9 @@ func Load(path string) (Config, error) {
 // Parse reads the text of a configuration file over the defaults. name is for errors, which are of type *Error; several
 // are joined.
 func Parse(name string, text []byte) (Config, error) {
+	if errs := units(name, text); len(errs) > 0 {
+		return Config{}, errors.Join(errs...)
+	}
 	c := Default()
 	d := toml.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
@@ -89,13 +93,39 @@ func located(name string, text []byte, err error) error {
 	var wrong *toml.DecodeError
 	if errors.As(err, &wrong) {
 		line, column := wrong.Position()
-		problem := strings.TrimPrefix(wrong.Error(), "toml: ")
+		problem := plain(strings.TrimPrefix(wrong.Error(), "toml: "))
 		if key := wrong.Key(); len(key) > 0 {
 			problem = strings.Join(key, ".") + ": " + problem
 		}
 		return &Error{File: name, Line: line, Column: column, Problem: problem}
 	}
 	return &Error{File: name, Problem: strings.TrimPrefix(err.Error(), "toml: ")}
+}
+
+// plain says a type that does not fit in the words of the file, not in those of Go.
+func plain(problem string) string {
+	rest, ok := strings.CutPrefix(problem, "cannot decode TOML ")
+	if !ok {
+		return problem
+	}
+	from, to, ok := strings.Cut(rest, " into ")
+	if !ok {
+		return problem
+	}
+	if i := strings.LastIndex(to, " of type "); i >= 0 {
+		to = to[i+len(" of type "):]
+	}
+	names := map[string]string{"string": "text", "integer": "a whole number", "float": "a fraction", "boolean": "true or false",
+		"array": "a list", "table": "a table", "int": "a whole number", "float64": "a number",
+		"bool": "true or false", "[]string": "a list of texts"}
+	have, want := names[from], names[to]
+	if have == "" {
+		have = from
+	}
+	if want == "" {
+		return "this key does not take " + have
+	}
+	return "want " + want + ", not " + have
 }
 
 // nearest returns the key that someone who wrote key may have meant: one of the same section, else one of any.
@@ -151,6 +181,7 @@ func indices(s []string) []int {
 var (
 	idPattern   = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 	urlPattern  = regexp.MustCompile(`^(mqtts?|tcp|ssl|tls)://[^/@\s]+$`)
+	portPattern = regexp.MustCompile(`:(\d*)$`)
 	rootPattern = regexp.MustCompile(`^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+){0,3}$`)
 )
 
@@ -166,6 +197,10 @@ func (c *Config) check(name string, text []byte) []error {
 	bad(c.ID == "" || idPattern.MatchString(c.ID), "id", "%q is not 1 to 64 letters, digits, '-', '_' or '.'", c.ID)
 	for _, u := range c.Broker.URLs {
 		bad(urlPattern.MatchString(u), "broker.urls", "%q is not an address such as mqtts://broker.example.com:8883", u)
+		if m := portPattern.FindStringSubmatch(u); m != nil {
+			n, err := strconv.Atoi(m[1])
+			bad(err == nil && n >= 1 && n <= 65535, "broker.urls", "%q: a port is 1 to 65535", u)
+		}
 	}
 	bad(c.Broker.Dialect == "plain" || c.Broker.Dialect == "aws", "broker.dialect", "%q is neither plain nor aws", c.Broker.Dialect)
 	bad(rootPattern.MatchString(c.Broker.TopicRoot), "broker.topic_root", "%q is not a topic of letters, digits, '-', '_' and at most four levels", c.Broker.TopicRoot)
@@ -183,7 +218,7 @@ func (c *Config) check(name string, text []byte) []error {
 		bad(n >= lo && n <= hi, key, "%s is not between %s and %s", n, lo, hi)
 	}
 	size(c.Telemetry.BatchBytes, "telemetry.batch_bytes", 1<<10, 60<<10)
-	size(c.Spool.LimitBytes, "spool.limit", 256<<10, 16<<30)
+	size(c.Spool.LimitBytes, "spool.limit", max(256<<10, 4*(256<<10+c.Spool.RAMBytes)), 16<<30) // four segments and what is in memory
 	size(c.Spool.RAMBytes, "spool.ram", 16<<10, 64<<20)
 	size(c.Shadow.LimitBytes, "shadow.limit", 256, 32<<10)
 	size(c.Journal.LineBytes, "journal.line_bytes", 80, 8<<10)
