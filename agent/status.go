@@ -89,6 +89,9 @@ func (c *core) status() Status {
 	if s.Spool.Degraded != "" {
 		s.Problems["spool"] = s.Spool.Degraded
 	}
+	if c.desired.unsaved {
+		s.Problems["shadow"] = "what is desired is in force and cannot be written to the disk; tried again"
+	}
 	if c.tooLarge > 0 {
 		s.Problems["telemetry"] = fmt.Sprintf("%d samples were larger than a record may be", c.tooLarge)
 	}
