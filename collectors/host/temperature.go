@@ -50,7 +50,7 @@ func (t *Temperature) Collect(_ context.Context, emit collectors.Emit) error {
 		t.sensors = sensors(t.Root + "/sys/class")
 	}
 	if len(t.sensors) == 0 {
-		return fmt.Errorf("%w: %s/sys/class/thermal, hwmon", collectors.ErrNoData, t.Root)
+		return fmt.Errorf("%w: %s, hwmon", collectors.ErrNoData, filepath.Join("/", t.Root, "sys/class/thermal"))
 	}
 	var faults []error
 	for _, s := range t.sensors {
