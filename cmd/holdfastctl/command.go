@@ -172,7 +172,10 @@ func showResult(cmd *cobra.Command, asJSON bool, device, name string, r envelope
 	}
 	if !r.OK {
 		f := &failure{code: exitFailed, err: fmt.Errorf("%s: %s: %s", device, name, message.Clean(r.Error, 500))}
-		if strings.Contains(r.Error, "sequence") {
+		switch {
+		case strings.Contains(r.Error, "clock is not set"):
+			f.hints = []string{fmt.Sprintf("`holdfastctl command %s ping` puts the sequence in order; then this again", device)}
+		case strings.Contains(r.Error, "sequence"):
 			f.hints = []string{"the numbers kept here are behind the device's: --seq with a higher one, or another --issuer"}
 		}
 		return f
