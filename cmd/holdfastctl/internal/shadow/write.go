@@ -25,7 +25,9 @@ type Twin struct {
 
 	c      *client.Client
 	device string
-	stray  bool // what the broker holds at this moment is not Desired
+	stray  bool   // what the broker holds at this moment is not Desired
+	reason string // why the device had refused a whole document before the last one was written
+	heard  bool   // the device has reported since
 }
 
 func topic(device, half string) string { return "holdfast/" + device + "/shadow/" + half }
@@ -63,7 +65,7 @@ func (t *Twin) take(m client.Message) error {
 		if err != nil {
 			return fmt.Errorf("reported: %w", err)
 		}
-		t.Reported, t.HasReported = d, true
+		t.Reported, t.HasReported, t.heard = d, true, true
 	}
 	return nil
 }
@@ -96,6 +98,7 @@ func (t *Twin) Write(ctx context.Context, once bool, change func(state map[strin
 		if err != nil {
 			return fmt.Errorf("desired: %w", err)
 		}
+		t.reason, t.heard = t.Reported.Refused[""], false
 		won, err := t.publish(ctx, mark(body))
 		if err != nil {
 			return err
@@ -182,11 +185,22 @@ func (t *Twin) publish(ctx context.Context, body []byte) (won bool, err error) {
 // readBack is how long after its acknowledgement a document may take to come back.
 const readBack = 10 * time.Second
 
+// secondThought is how long after the refusal of a whole document an answer to ours may still come: the refusal may be
+// of the document before.
+const secondThought = time.Second
+
 // Await returns when the device has answered the desired version that was written last, with ErrSilent when ctx ends
-// before, or with ErrChanged when what is desired is no longer of that lineage.
+// before, or with ErrChanged when what is desired is no longer of that lineage. A device that cannot read a document
+// does not know its version, and refuses the empty path: that is an answer too.
 func (t *Twin) Await(ctx context.Context) error {
 	want := t.Desired
+	var enough <-chan time.Time
 	for !t.HasReported || !t.Reported.Answers(want) {
+		if whole := t.Reported.Refused[""]; enough == nil && t.heard && whole != "" && whole != t.reason {
+			timer := time.NewTimer(secondThought)
+			defer timer.Stop()
+			enough = timer.C
+		}
 		select {
 		case m := <-t.c.Messages():
 			if err := t.take(m); err != nil {
@@ -195,11 +209,16 @@ func (t *Twin) Await(ctx context.Context) error {
 			if t.Desired.Epoch != want.Epoch {
 				return fmt.Errorf("version %d: %w", want.Version, ErrChanged)
 			}
+		case <-enough:
+			return nil
 		case <-t.c.Lost():
 			return t.c.Why()
 		case <-ctx.Done():
-			if t.stray {
+			switch {
+			case t.stray:
 				return fmt.Errorf("version %d: %w", want.Version, ErrChanged)
+			case t.heard && t.Reported.Refused[""] != "": // for the same reason as the one before
+				return nil
 			}
 			return ErrSilent
 		}

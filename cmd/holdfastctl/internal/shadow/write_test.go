@@ -139,3 +139,56 @@ func TestAwaitTellsAnswerFromSilenceAndFromAnOverwrite(t *testing.T) {
 		t.Errorf("overwritten: %v", err)
 	}
 }
+
+func TestAwaitTakesTheRefusalOfAWholeDocumentForAnAnswer(t *testing.T) {
+	o := broker(t)
+	device := dial(t, o)
+	report := func(version int64, refused string) {
+		t.Helper()
+		b, err := json.Marshal(shadow.Document{Epoch: "old", Version: version, State: map[string]any{}, Refused: map[string]string{"": refused}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := device.Publish(t.Context(), "holdfast/d1/shadow/reported", b, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report(1, "too deep")
+	tw := twin(t, o)
+	write := func() {
+		t.Helper()
+		if err := tw.Write(t.Context(), false, put("a", 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await := func(d time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), d)
+		defer cancel()
+		return tw.Await(ctx)
+	}
+	write()
+	if err := await(20 * time.Millisecond); !errors.Is(err, shadow.ErrSilent) {
+		t.Errorf("what was refused before is no answer: %v", err)
+	}
+	report(1, "too long")
+	if err := await(patience); err != nil || tw.Reported.Refused[""] != "too long" {
+		t.Errorf("another reason: %v, %v", err, tw.Reported.Refused)
+	}
+	write()
+	report(1, "too long") // the same reason again is an answer when no other comes
+	if err := await(2 * time.Second); err != nil {
+		t.Errorf("the same reason: %v", err)
+	}
+	write()
+	report(1, "too deep") // of the document before
+	b, err := json.Marshal(shadow.Document{Epoch: tw.Desired.Epoch, Version: tw.Desired.Version, State: map[string]any{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := device.Publish(t.Context(), "holdfast/d1/shadow/reported", b, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := await(patience); err != nil || len(tw.Reported.Refused) > 0 {
+		t.Errorf("an answer after it: %v, %v", err, tw.Reported.Refused)
+	}
+}
