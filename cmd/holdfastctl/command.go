@@ -40,7 +40,7 @@ most once. The number is kept in the user's state directory.
 
 Exit codes: 0 done, 1 refused or not done, 3 no answer in time. A command without an answer may still be done until it
 expires.`,
-		Example:           "  holdfastctl command gate-7 ping\n  holdfastctl command gate-7 relay.set name=pump on=true\n  holdfastctl command gate-7 log.tail unit=ssh lines=20 --json",
+		Example:           "  holdfastctl command gate-7 ping\n  holdfastctl command gate-7 relay.set name=pump on=true\n  holdfastctl command gate-7 log.tail unit=ssh.service lines=20 --json",
 		Args:              cobra.MinimumNArgs(2),
 		ValidArgsFunction: completeCommand(c),
 	}
