@@ -84,6 +84,8 @@ func TestWhatIsWrongIsNamedWithItsPlaceAndTheNearestRightKey(t *testing.T) {
 		{"port out of range", "[broker]\nurls = [\"mqtt://x:99999\"]\n", `"mqtt://x:99999": a port is 1 to 65535`, "", 2, 1},
 		{"no port after the colon", "[broker]\nurls = [\"mqtt://x:\"]\n", "a port is 1 to 65535", "", 2, 1},
 		{"spool smaller than its segments", "[spool]\nlimit = \"1MiB\"\n", "spool.limit: 1MiB is not between 2MiB and 16GiB", "", 2, 1},
+		{"misspelt collector", "[telemetry]\n\n  [collectors.cpuu] # busy\nperiod = \"1s\"\n", `collectors.cpuu: no such collector "cpuu"`, `did you mean "cpu"?`, 3, 4},
+		{"command that there is not", "[commands]\nallow = [\"shell\"]\n", `commands.allow: no such command "shell"`, "there are ping, sample", 2, 1},
 		{"out of range", "[telemetry]\nperiod = \"1ms\"\n", "telemetry.period: 1ms is not between 100ms and 24h", "", 2, 1},
 		{"not TOML", "id = \n", "", "", 1, 6},
 		{"hostile id", "id = \"a/b\"\n", `id: "a/b" is not 1 to 64`, "", 1, 1},

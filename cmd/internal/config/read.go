@@ -186,12 +186,12 @@ var (
 )
 
 // check finds values that are of the right type and still wrong.
-func (c *Config) check(name string, text []byte) []error {
+func (c *Config) check(file string, text []byte) []error {
 	var errs []error
 	bad := func(ok bool, key, problem string, args ...any) {
 		if !ok {
 			line, column := place(text, key)
-			errs = append(errs, &Error{File: name, Line: line, Column: column, Problem: key + ": " + fmt.Sprintf(problem, args...)})
+			errs = append(errs, &Error{File: file, Line: line, Column: column, Problem: key + ": " + fmt.Sprintf(problem, args...)})
 		}
 	}
 	bad(c.ID == "" || idPattern.MatchString(c.ID), "id", "%q is not 1 to 64 letters, digits, '-', '_' or '.'", c.ID)
@@ -244,6 +244,7 @@ func (c *Config) check(name string, text []byte) []error {
 		"thresholds.network": c.Thresholds.Network} {
 		bad(v >= 0 && v <= 100, key, "%g is not between 0 and 100", v)
 	}
+	errs = append(errs, c.names(file, text)...)
 	slices.SortFunc(errs, func(a, b error) int { return a.(*Error).Line - b.(*Error).Line })
 	return errs
 }
@@ -261,6 +262,9 @@ func place(text []byte, key string) (line, column int) {
 		trimmed := strings.TrimSpace(l)
 		if strings.HasPrefix(trimmed, "[") {
 			section = strings.Trim(strings.SplitN(trimmed, "#", 2)[0], "[] \t")
+			if section == key {
+				return i + 1, strings.Index(l, trimmed) + 2
+			}
 		}
 		name, _, set := strings.Cut(trimmed, "=")
 		if name = strings.TrimSpace(name); set && section == parent && name == leaf || set && section == "" && name == key {

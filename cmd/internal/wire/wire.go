@@ -298,7 +298,7 @@ func allowed(c config.Config, verbs []actuators.Verb) ([]string, error) {
 		switch {
 		case slices.Contains(known, name):
 			out = append(out, name)
-		case !slices.Contains([]string{"relay.set", "unit.restart", "reboot", "log.tail", "script"}, name):
+		case !slices.Contains(config.CommandNames(), name):
 			return nil, &config.Error{File: "configuration", Problem: fmt.Sprintf("commands.allow: no such command %q", name),
 				Hint: "there are ping, sample, relay.set, unit.restart, reboot, log.tail and script"}
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -91,21 +92,37 @@ func TestASecondAgentStaysOffTheStateOfTheFirst(t *testing.T) {
 	}
 }
 
-func TestACollectorThatThereIsNotIsWrongConfiguration(t *testing.T) {
+func TestTheConfigurationKnowsEveryCollectorThatThereIs(t *testing.T) {
+	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+t.TempDir()+"/none")
 	o := options(t)
-	o.Config.Collectors = map[string]config.Collector{"cpuu": {}}
-	_, err := wire.Run(o)
-	if e, ok := err.(*config.Error); !ok || !strings.Contains(e.Problem, "collectors.cpuu: no such collector") || e.Hint != `did you mean "cpu"?` {
-		t.Errorf("error = %#v", err)
+	o.Config.Lines = map[string]config.Line{"pump": {Driver: "sim"}}
+	run := func(name string) error {
+		o.Config.Collectors = map[string]config.Collector{name: {}}
+		r, err := wire.Run(o)
+		if err != nil {
+			return err
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		stop()
+		return r.Run(ctx)
 	}
-	o.Config.Collectors = nil
-	r, err := wire.Run(o)
-	if err != nil {
-		t.Fatalf("the state is not let go of: %v", err)
+	e, ok := run("cpuu").(*config.Error)
+	if !ok || !strings.Contains(e.Problem, "collectors.cpuu: no such collector") || e.Hint != `did you mean "cpu"?` {
+		t.Fatalf("error = %#v", e)
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	stop()
-	if err := r.Run(ctx); err != nil {
-		t.Fatal(err)
+	for _, name := range config.CollectorNames() { // the state is let go of each time
+		if err := run(name); err != nil {
+			t.Error(err)
+		}
+	}
+	e, ok = run("#").(*config.Error)
+	if !ok {
+		t.Fatal("# is no collector")
+	}
+	list, _ := strings.CutPrefix(e.Hint, "the collectors of this board are ")
+	for name := range strings.SplitSeq(list, ", ") {
+		if !slices.Contains(config.CollectorNames(), name) {
+			t.Errorf("the configuration refuses the collector %q", name)
+		}
 	}
 }
