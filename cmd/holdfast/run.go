@@ -125,6 +125,9 @@ func runCommand(ctx context.Context, args []string, std streams) error {
 	log := logger(std.err, level)
 	a, err := wire.Run(wire.Options{Config: c, Version: version, Log: log, Level: level, Single: *single, Started: started,
 		Progress: watchdog(log), Ready: func() { notify(log, daemon.SdNotifyReady) }})
+	if errors.Is(err, wire.ErrClaimed) {
+		return hinted{err, "holdfast status shows it; a second agent needs an id and a --state of its own", exitFailed}
+	}
 	if err != nil {
 		return err
 	}

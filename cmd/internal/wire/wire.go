@@ -31,6 +31,9 @@ import (
 	"holdfast/collectors/units"
 )
 
+// ErrClaimed means that another agent works in the state directory.
+var ErrClaimed = linux.ErrClaimed
+
 // Options is what Run makes an agent of.
 type Options struct {
 	Config   config.Config
