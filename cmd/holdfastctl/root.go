@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -166,6 +167,7 @@ func (c *connection) completeDevices(max int) cobra.CompletionFunc {
 				ids = append(ids, id)
 			}
 		}
+		slices.Sort(ids) // brokers send them in any order
 		return ids, cobra.ShellCompDirectiveNoFileComp
 	}
 }
