@@ -21,14 +21,14 @@ type source interface {
 }
 
 // switchGain is how many more bytes must match elsewhere than in the present alignment before a new tuple is begun.
-const switchGain = 12
+const switchGain = 10
 
 // enough is a run of equal bytes in the present alignment that makes a search needless.
 const enough = 32
 
 // estranged is how many bytes may pass before an alignment that holds again is begun anew: what lies between is then
 // stored as what it is, not as differences from something else.
-const estranged = 256
+const estranged = 64
 
 // A matcher cuts one segment into tuples: Percival's scan, with whole blocks found before.
 type matcher struct {
