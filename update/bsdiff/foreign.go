@@ -132,3 +132,9 @@ func ApplyForeign(ctx context.Context, old, patch Reader, neu io.WriterAt) (int6
 	}
 	return size, a.sink.flush()
 }
+
+// ForeignBytes returns how long the new image of a patch without a table is, as its header says.
+func ForeignBytes(patch Reader) (int64, error) {
+	size, _, err := foreign(context.Background(), patch)
+	return size, err
+}

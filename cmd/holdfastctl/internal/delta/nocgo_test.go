@@ -1,0 +1,5 @@
+//go:build !cgo
+
+package delta_test
+
+const cgo = false
