@@ -25,7 +25,8 @@ type Applier struct {
 	// Present reads what New holds already; blocks that are right are not written again. Nil when it cannot be read.
 	Present io.ReaderAt
 	// Blank says that New reads as zeros where nothing was written: a file just made, a slot just discarded. Zeros are not
-	// written then.
+	// written then, except where an attempt may have left something else: in a segment that is not made right after the
+	// one before it.
 	Blank bool
 
 	Stats Stats
@@ -35,6 +36,7 @@ type Applier struct {
 	source *bufio.Reader
 	zstd   *zstd.Decoder
 	group  []byte
+	next   int // the segment that nothing can have touched yet; 0 for none
 }
 
 // Stats count bytes since the Applier was made.
@@ -57,6 +59,7 @@ func (a *Applier) Segment(ctx context.Context, n int, patch io.Reader) error {
 	if err := a.span(ctx, a.Manifest, a.Old, n, patch, &a.Stats.Patch); err != nil {
 		return fmt.Errorf("segment %d: %w", n, err)
 	}
+	a.next = n + 1
 	return nil
 }
 
@@ -73,6 +76,7 @@ func (a *Applier) Repair(ctx context.Context, full *Manifest, n int, image io.Re
 		return fmt.Errorf("segment %d from the full image: %w", n, err)
 	}
 	a.Stats.Repaired++
+	a.next = n + 1
 	return nil
 }
 
@@ -93,7 +97,8 @@ func (a *Applier) span(ctx context.Context, m *Manifest, old io.ReaderAt, n int,
 		return err
 	}
 	a.old.begin(old)
-	a.sink.begin(a, s.At, int(m.BlockBytes))
+	a.sink.begin(a, s.At, int(m.BlockBytes), a.Blank && n > 0 && n == a.next)
+	a.next = 0
 	w := &walk{left: s.Bytes, oldBytes: m.Old.Bytes}
 	if err := a.follow(t, w); err != nil {
 		return wire.blame(err)

@@ -91,6 +91,23 @@ func TestDamagedOldIsRepairedSegmentBySegment(t *testing.T) {
 	}
 }
 
+// Zeros that come from old come out wrong when old is damaged: what was written there is not left when the repair finds
+// zeros.
+func TestRepairWritesZerosToo(t *testing.T) {
+	p := pairs()[2]
+	m, patch := create(t, p, small)
+	fm, image := create(t, pair{"full", nil, p.neu}, small)
+	old := slices.Clone(p.old)
+	old[130<<10]++
+	neu := file{b: make([]byte, len(p.neu))}
+	a := &bsdiff.Applier{Manifest: m, Old: bytes.NewReader(old), New: &neu, Blank: true}
+	err := a.Run(context.Background(), 0, bsdiff.RangeOf(bytes.NewReader(patch)),
+		&bsdiff.Full{Manifest: fm, Open: bsdiff.RangeOf(bytes.NewReader(image))}, nil)
+	if err != nil || a.Stats.Repaired != 1 || !bytes.Equal(neu.b, p.neu) {
+		t.Errorf("%v, %+v", err, a.Stats)
+	}
+}
+
 // A decayed old cannot be read in places.
 type decayed struct {
 	*bytes.Reader

@@ -118,9 +118,9 @@ func ApplyForeign(ctx context.Context, old, patch Reader, neu io.WriterAt) (int6
 	if err != nil {
 		return 0, err
 	}
-	a := &Applier{New: neu, Blank: true}
+	a := &Applier{New: neu}
 	a.old.begin(old)
-	a.sink.begin(a, 0, BlockBytes)
+	a.sink.begin(a, 0, BlockBytes, true)
 	if err := a.follow(t, &walk{left: size, oldBytes: old.Bytes}); err != nil {
 		if ctx.Err() != nil {
 			return 0, ctx.Err()

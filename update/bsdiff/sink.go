@@ -15,20 +15,21 @@ type sink struct {
 	a     *Applier
 	at    int64 // where buf goes
 	block int
+	blank bool // zeros are there already
 	buf   []byte
 	n     int
 	have  []byte
 	hash  hash.Hash
 }
 
-func (s *sink) begin(a *Applier, at int64, block int) {
+func (s *sink) begin(a *Applier, at int64, block int, blank bool) {
 	if s.buf == nil {
 		s.buf, s.hash = make([]byte, sinkBytes), sha256.New()
 	}
 	if a.Present != nil && s.have == nil {
 		s.have = make([]byte, sinkBytes)
 	}
-	s.a, s.at, s.block, s.n = a, at, block, 0
+	s.a, s.at, s.block, s.blank, s.n = a, at, block, blank, 0
 	s.hash.Reset()
 }
 
@@ -57,7 +58,7 @@ func (s *sink) flush() error {
 	from := 0 // of the blocks that wait to be written together
 	for i := 0; i < len(p); i += s.block {
 		end := min(i+s.block, len(p))
-		if right := s.a.Blank && isZero(p[i:end]) || end <= len(have) && bytes.Equal(p[i:end], have[i:end]); !right {
+		if right := s.blank && isZero(p[i:end]) || end <= len(have) && bytes.Equal(p[i:end], have[i:end]); !right {
 			continue
 		}
 		if err := s.write(from, i); err != nil {
