@@ -12,8 +12,9 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// An Applier makes a new image from an old one, segment by segment. It is used by one goroutine and starts none. Its
-// memory is some 3 MiB with zstd, whatever the images' sizes; it is allocated once.
+// An Applier makes a new image from an old one, segment by segment. It is used by one goroutine;
+// while a segment is made another writes to New, and has ended when the call returns. Its memory is some 3 MiB with
+// zstd, whatever the images' sizes; it is allocated once.
 //
 // The state to keep across a power cut is the number of the next segment: each is made by itself, and making one twice
 // does no harm.
@@ -100,29 +101,24 @@ func (a *Applier) span(ctx context.Context, m *Manifest, old io.ReaderAt, n int,
 	a.sink.begin(a, s.At, int(m.BlockBytes), a.Blank && n > 0 && n == a.next)
 	a.next = 0
 	w := &walk{left: s.Bytes, oldBytes: m.Old.Bytes}
-	if err := a.follow(t, w); err != nil {
+	err = a.follow(t, w)
+	sum, failed := a.sink.end(err == nil)
+	switch {
+	case failed != nil:
+		return failed
+	case err != nil:
 		return wire.blame(err)
-	}
-	if w.pos != 0 {
+	case w.pos != 0:
 		return damaged("it ends at old position %d", w.pos)
-	}
-	if wire.left > 0 {
+	case wire.left > 0:
 		return damaged("its stream ends %d bytes early", wire.left)
-	}
-	if wire.crc != s.CRC32C {
+	case wire.crc != s.CRC32C:
 		return damaged("its checksum is wrong")
-	}
-	if err := a.sink.flush(); err != nil {
-		return err
-	}
-	if sum := a.sink.sum(); sum != s.SHA256 && !m.Unhashed {
-		// the rest of the segment has been read: whatever is wrong came from old
-		if a.old.err != nil {
-			return fmt.Errorf("%w: %w", ErrOutput, a.old.err)
-		}
+	case a.old.err != nil && (m.Unhashed || sum != s.SHA256):
+		return fmt.Errorf("%w: %w", ErrOutput, a.old.err)
+	case sum != s.SHA256 && !m.Unhashed:
+		// the stream is as it was made: whatever is wrong came from old
 		return fmt.Errorf("%w: its SHA-256 is %x", ErrOutput, sum)
-	} else if m.Unhashed && a.old.err != nil {
-		return a.old.err
 	}
 	return nil
 }
@@ -153,6 +149,9 @@ func (a *Applier) open(c Codec, r io.Reader) (tuples, error) {
 	return newPacked(a.zstd, a.group), nil
 }
 
+// errSink stands in follow for the sink's own error, which end returns.
+var errSink = errors.New("the new image cannot be written")
+
 // follow carries out tuples until the span is full.
 func (a *Applier) follow(t tuples, w *walk) error {
 	for w.left > 0 {
@@ -164,9 +163,9 @@ func (a *Applier) follow(t tuples, w *walk) error {
 			return err
 		}
 		for from, left := w.pos, c.diff; left > 0; {
-			p, err := a.sink.room(left)
-			if err != nil {
-				return err
+			p := a.sink.room(left)
+			if p == nil {
+				return errSink
 			}
 			a.old.read(p, from)
 			if err := t.add(p); err != nil {
@@ -175,9 +174,9 @@ func (a *Applier) follow(t tuples, w *walk) error {
 			from, left = from+int64(len(p)), left-int64(len(p))
 		}
 		for left := c.extra; left > 0; {
-			p, err := a.sink.room(left)
-			if err != nil {
-				return err
+			p := a.sink.room(left)
+			if p == nil {
+				return errSink
 			}
 			if err := t.extra(p); err != nil {
 				return err
@@ -224,13 +223,12 @@ func (w *wire) Read(p []byte) (int, error) {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// blame says whose fault an error is: the reader's and the writer's are their own, all others are the patch's.
+// blame says whose fault an error is: the reader's are its own, all others are the patch's.
 func (w *wire) blame(err error) error {
-	var ours *writeError
 	switch {
 	case w.err != nil:
 		return fmt.Errorf("read patch: %w", w.err)
-	case errors.Is(err, ErrStream), errors.As(err, &ours):
+	case errors.Is(err, ErrStream):
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrStream, err)

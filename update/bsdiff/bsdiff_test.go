@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	"holdfast/update/bsdiff"
@@ -49,31 +50,31 @@ type pair struct {
 }
 
 // pairs are small images with what real ones have: shifted and edited files, moved and zero blocks, something new.
-func pairs() []pair {
+var pairs = sync.OnceValue(func() []pair {
 	rnd := rand.New(rand.NewPCG(3, 4))
-	old := words(rnd, 400<<10)
-	clear(old[100<<10 : 160<<10])
+	old := words(rnd, 260<<10)
+	clear(old[60<<10 : 120<<10])
 	edited := slices.Clone(old)
-	for range 300 {
+	for range 200 {
 		edited[rnd.IntN(len(edited))] += byte(rnd.IntN(3))
 	}
-	shifted := slices.Concat(old[:50_001], []byte("an insertion"), old[50_001:200_000], old[230_000:])
-	moved := slices.Concat(old[200<<10:400<<10], make([]byte, 70<<10), words(rnd, 30_000), old[:200<<10])
+	shifted := slices.Concat(old[:50_001], []byte("an insertion"), old[50_001:170_000], old[200_000:])
+	moved := slices.Concat(old[140<<10:260<<10], make([]byte, 70<<10), words(rnd, 20_000), old[:140<<10])
 	return []pair{
 		{"same", old, old},
 		{"edited", old, edited},
 		{"shifted", old, shifted},
 		{"moved", old, moved},
-		{"all new", old, words(rnd, 150_000)},
+		{"all new", old, words(rnd, 80_000)},
 		{"empty old", nil, old},
 		{"empty new", old, nil},
 		{"both empty", nil, nil},
 		{"one byte", []byte{1}, []byte{2}},
-		{"zeros", old, make([]byte, 300_000)},
+		{"zeros", old, make([]byte, 200_000)},
 		{"tiny", []byte("holdfast holdfast holdfast"), []byte("holdfast, holdfast and holdfast")},
 		{"odd sizes", old[:100_003], slices.Concat([]byte("x"), old[:99_999])},
 	}
-}
+})
 
 // small segments make short images have many.
 var small = bsdiff.Options{SpanBytes: 64 << 10}

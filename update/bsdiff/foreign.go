@@ -121,16 +121,17 @@ func ApplyForeign(ctx context.Context, old, patch Reader, neu io.WriterAt) (int6
 	a := &Applier{New: neu}
 	a.old.begin(old)
 	a.sink.begin(a, 0, BlockBytes, true)
-	if err := a.follow(t, &walk{left: size, oldBytes: old.Bytes}); err != nil {
-		if ctx.Err() != nil {
-			return 0, ctx.Err()
-		}
+	err = a.follow(t, &walk{left: size, oldBytes: old.Bytes})
+	_, failed := a.sink.end(err == nil)
+	switch {
+	case ctx.Err() != nil:
+		return 0, ctx.Err()
+	case failed != nil:
+		return 0, failed
+	case err != nil:
 		return 0, (&wire{}).blame(err)
 	}
-	if a.old.err != nil {
-		return 0, a.old.err
-	}
-	return size, a.sink.flush()
+	return size, a.old.err
 }
 
 // ForeignBytes returns how long the new image of a patch without a table is, as its header says.

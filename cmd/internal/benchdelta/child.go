@@ -96,7 +96,12 @@ func childApply(ctx context.Context, oldPath, patchPath, newPath string) error {
 		return err
 	}
 	a := &bsdiff.Applier{Manifest: m, Old: old, New: out, Blank: true}
-	if err := a.Run(ctx, 0, bsdiff.RangeOf(patch), nil, nil); err != nil {
+	kick, wait := behind(out)
+	err = a.Run(ctx, 0, bsdiff.RangeOf(patch), nil, func(int) error {
+		kick()
+		return nil
+	})
+	if wait(); err != nil {
 		return err
 	}
 	if err := out.Sync(); err != nil {

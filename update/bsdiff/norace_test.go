@@ -1,0 +1,5 @@
+//go:build !race
+
+package bsdiff_test
+
+const raced = false
