@@ -89,9 +89,9 @@ func FuzzTuples(f *testing.F) {
 
 // Foreign patches carry no hashes; what is accepted has the size it claims.
 func fuzzForeign(f *testing.F, kind bsdiff.Kind) {
-	p, _, patch := sealed(f, bsdiff.Zstd)
+	p, _, _ := sealed(f, bsdiff.Zstd)
 	for _, small := range []pair{p, {"", []byte("holdfast"), []byte("holdfasts")}, {"", nil, []byte{1}}, {"", []byte{1}, nil}} {
-		_, patch = create(f, small, bsdiff.Options{SpanBytes: 64 << 10})
+		_, patch := create(f, small, bsdiff.Options{SpanBytes: 64 << 10})
 		var out file
 		if err := bsdiff.Convert(context.Background(), reader(patch), kind, &out); err != nil {
 			f.Fatal(err)

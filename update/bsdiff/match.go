@@ -84,7 +84,7 @@ func (m *matcher) scan() {
 		}
 		at, n := m.src.longest(m.neu[scan:limit])
 		if n <= switchGain {
-			scan++
+			scan += run + 1
 			continue
 		}
 		switch wrong := m.mismatches(scan, n); {
@@ -96,7 +96,7 @@ func (m *matcher) scan() {
 			scan += n
 			good = scan
 		default:
-			scan++
+			scan += run + 1 // before the next byte that differs, nothing can be found that is not found after it
 		}
 	}
 	m.finish()

@@ -17,7 +17,7 @@ type window struct {
 func newWindow(text []byte) *window {
 	w := &window{text: text, sa: make([]int32, len(text)), first: make([]int32, 1<<16+1)}
 	sortSuffixes(text, w.sa)
-	size := max(6, bits.Len(uint(len(text)))+3) // eight bits a byte
+	size := max(6, bits.Len(uint(len(text)))+2) // four to eight bits a byte
 	w.seen, w.shift = make([]uint64, 1<<(size-6)), uint(64-size)
 	for i := 0; i+8 <= len(text); i++ {
 		h := mix(text[i:]) >> w.shift
