@@ -109,6 +109,35 @@ func TestRepairWritesZerosToo(t *testing.T) {
 	}
 }
 
+func TestWhatWasReadOfOldIsForgottenBetweenSegments(t *testing.T) {
+	old := words(rand.New(rand.NewPCG(11, 12)), 100_000)
+	var neu []byte
+	for at := len(old); at > 0; at -= 5_000 { // pieces short enough to go through the pages that are kept
+		neu = append(neu, old[at-5_000:at]...)
+	}
+	m, patch := create(t, pair{"pieces", old, neu}, small)
+	old = slices.Clone(old)
+	const spot = 52_000
+	old[spot]++
+	a := &bsdiff.Applier{Manifest: m, Old: bytes.NewReader(old), New: &file{}}
+	again := 0
+	for n, s := range m.Segments {
+		err := a.Segment(context.Background(), n, bytes.NewReader(patch[s.Offset:]))
+		if errors.Is(err, bsdiff.ErrOutput) {
+			old[spot]--
+			err = a.Segment(context.Background(), n, bytes.NewReader(patch[s.Offset:]))
+			old[spot]++
+			again++
+		}
+		if err != nil {
+			t.Errorf("segment %d: %v", n, err)
+		}
+	}
+	if again == 0 {
+		t.Error("no segment was wrong")
+	}
+}
+
 // A decayed old cannot be read in places.
 type decayed struct {
 	*bytes.Reader

@@ -21,7 +21,7 @@ type source interface {
 }
 
 // switchGain is how many more bytes must match elsewhere than in the present alignment before a new tuple is begun.
-const switchGain = 10
+const switchGain = 8
 
 // enough is a run of equal bytes in the present alignment that makes a search needless.
 const enough = 32

@@ -125,7 +125,8 @@ func TestManifestThatLacksOrDoublesAnythingIsRefused(t *testing.T) {
 	}
 	for from, to := range map[string]string{
 		`"format": 1`: `"format": 2`, `"bzip2"`: `"lzma"`, `"codec"`: `"Codec"`, `"block_bytes": 4096`: `"block_bytes": 4097`,
-		`"bytes": 40000`: `"bytes": -1`, `"segments": [`: `"segments": null, "more": [`, "}\n}": "}\n} ",
+		`"bytes": 40000`:   `"bytes": -1`,
+		"    65536,\n    ": "    65537,\n    ", `"range": [` + "\n    24": `"range": [` + "\n    25", `"segments": [`: `"segments": null, "more": [`, "}\n}": "}\n} ",
 	} {
 		changed := strings.Replace(string(text), from, to, 1)
 		if to == "}\n} " {
