@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command benchdelta measures patches against those of other tools, on pairs of real images:
 //
 //	benchdelta [-repeat n] [-only NAME] [-no-peers] DIR | OLD NEW
