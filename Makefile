@@ -23,7 +23,7 @@ env-riscv64 := GOARCH=riscv64
 env-amd64   := GOARCH=amd64
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test bench fuzz cross sizes man deb deb-test clean FORCE
+.PHONY: help build demo test bench bench-delta fuzz cross sizes man deb deb-test clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -44,6 +44,11 @@ test: ## every check, with the race detector and a little fuzzing, within ten mi
 # As root on Debian: it mounts a file system of its own, and measures collectd and node_exporter beside the agent.
 bench: build $(DIST)/linux-armv7/holdfast ## measure, beside what it is compared with; BENCHFLAGS='-idle 1m' is shorter
 	@go build -o bin/bench ./cmd/internal/bench && bin/bench $(BENCHFLAGS)
+
+PAIRS ?=
+bench-delta: ## measure patches beside bsdiff, xdelta3, zstd and zchunk: PAIRS=DIR of X.old and X.new
+	@test -n "$(PAIRS)" || { echo 'hint: make bench-delta PAIRS=DIR, a directory of pairs X.old and X.new' >&2; exit 2; }
+	@mkdir -p bin && go build -o bin/benchdelta ./cmd/internal/benchdelta && bin/benchdelta $(BENCHFLAGS) $(PAIRS)
 
 fuzz: ## fuzz every parser for FUZZTIME (5m) in all
 	@mkdir -p bin && go build -o bin/test .ci/*.go && bin/test -only fuzz -fuzz $(FUZZTIME)

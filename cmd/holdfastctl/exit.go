@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/cmd/holdfastctl/internal/client"
+	"holdfast/cmd/holdfastctl/internal/delta"
 	"holdfast/cmd/holdfastctl/internal/hub"
 	"holdfast/cmd/holdfastctl/internal/pki"
 	"holdfast/cmd/holdfastctl/internal/shadow"
@@ -64,6 +65,9 @@ func deed(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, 
 func judge(err error) *failure {
 	if f := (*failure)(nil); errors.As(err, &f) {
 		return f
+	}
+	if told := (*delta.Error)(nil); errors.As(err, &told) { // it knows both itself
+		return &failure{code: told.ExitCode(), err: told, hints: told.Hints()}
 	}
 	mark := deedError{}
 	if !errors.As(err, &mark) {

@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
 	"golang.org/x/term"
+	"holdfast/cmd/holdfastctl/internal/delta"
 
 	"holdfast/cmd/holdfastctl/internal/client"
 	"holdfast/cmd/holdfastctl/internal/hub"
@@ -41,13 +43,15 @@ Exit codes: 0 done, 1 the deed did not succeed, 2 wrong usage or configuration, 
 	}
 	c := &connection{}
 	c.flags(root)
-	root.AddGroup(&cobra.Group{ID: "fleet", Title: "Devices:"}, &cobra.Group{ID: "site", Title: "Broker and certificates:"})
+	root.AddGroup(&cobra.Group{ID: "fleet", Title: "Devices:"}, &cobra.Group{ID: "site", Title: "Broker and certificates:"},
+		&cobra.Group{ID: "image", Title: "Images:"})
 	for _, g := range []struct {
 		id   string
 		cmds []*cobra.Command
 	}{
 		{"fleet", []*cobra.Command{newDemo(c), newWatch(c), newShadow(c), newCommand(c), newRecord(c)}},
 		{"site", []*cobra.Command{newHub(c), newPKI(c)}},
+		{"image", []*cobra.Command{delta.Command()}},
 		{"", []*cobra.Command{newMan(), newVersion(c)}},
 	} {
 		for _, cmd := range g.cmds {
