@@ -28,7 +28,7 @@ type Reader struct {
 const cutWeight = 20
 
 // Create makes the patch that turns old into new and writes it at the beginning of patch. It returns when all goroutines
-// it started have. Memory: five bytes for each byte of old that new does not hold in whole blocks, of at most 96 MiB at
+// it started have. Memory: six bytes for each byte of old that new does not hold in whole blocks, of at most 144 MiB at
 // a time, and some 40 MiB a worker. An empty old makes a full image.
 func Create(ctx context.Context, old, neu Reader, patch io.WriterAt, o Options) (*Manifest, error) {
 	if o.Codec == 0 {

@@ -9,22 +9,22 @@ import (
 type window struct {
 	text  []byte
 	sa    []int32
-	first []int32  // of the suffixes that begin with each pair of bytes, the first; 65537 entries
+	first []int32  // of the suffixes whose first bytes begin with each number of wide bits, the first
+	wide  uint     // 16 to 24
 	seen  []uint64 // a bit for each number that eight bytes of the text mix to
-	shift uint
 }
 
 func newWindow(text []byte) *window {
-	w := &window{text: text, sa: make([]int32, len(text)), first: make([]int32, 1<<16+1)}
+	wide := min(22, max(16, uint(bits.Len(uint(len(text))))-2)) // some four suffixes to a number, or more
+	w := &window{text: text, sa: make([]int32, len(text)), wide: wide, first: make([]int32, 1<<wide+1)}
 	sortSuffixes(text, w.sa)
-	size := max(6, bits.Len(uint(len(text)))+2) // four to eight bits a byte
-	w.seen, w.shift = make([]uint64, 1<<(size-6)), uint(64-size)
-	for i := 0; i+8 <= len(text); i++ {
-		h := mix(text[i:]) >> w.shift
-		w.seen[h>>6] |= 1 << (h & 63)
-	}
+	w.seen = make([]uint64, len(text)/16+1) // four bits a byte
 	for i := range text {
-		w.first[pair(text[i:])+1]++
+		w.first[w.prefix(text[i:])+1]++
+		if i+8 <= len(text) {
+			at, bit := w.gram(text[i:])
+			w.seen[at] |= bit
+		}
 	}
 	for i := 1; i < len(w.first); i++ {
 		w.first[i] += w.first[i-1]
@@ -32,17 +32,20 @@ func newWindow(text []byte) *window {
 	return w
 }
 
-// pair is the first two bytes as a number; a suffix of one byte sorts before all others that begin with it.
-func pair(b []byte) int {
-	if len(b) < 2 {
-		return int(b[0]) << 8
+// prefix is the first wide bits as a number, with zeros after the end: a suffix that ends sorts before what goes on.
+func (w *window) prefix(b []byte) int {
+	if len(b) < 4 {
+		b = append(append(make([]byte, 0, 8), b...), 0, 0, 0, 0)
 	}
-	return int(binary.BigEndian.Uint16(b))
+	return int(binary.BigEndian.Uint32(b) >> (32 - w.wide))
 }
 
-func mix(b []byte) uint64 {
+// gram says where in seen eight bytes are noted.
+func (w *window) gram(b []byte) (at, bit uint64) {
 	h := binary.LittleEndian.Uint64(b) * 0x9e3779b97f4a7c15
-	return (h ^ h>>32) * 0xc2b2ae3d27d4eb4f
+	h = (h ^ h>>32) * 0xc2b2ae3d27d4eb4f
+	at, _ = bits.Mul64(h, uint64(len(w.seen)))
+	return at, 1 << (h & 63)
 }
 
 // longest returns where in the text the longest prefix of want begins, and its length. Prefixes shorter than eight bytes
@@ -51,10 +54,10 @@ func (w *window) longest(want []byte) (at, length int) {
 	if len(want) < 8 || len(w.sa) == 0 {
 		return 0, 0
 	}
-	if h := mix(want) >> w.shift; w.seen[h>>6]>>(h&63)&1 == 0 {
+	if at, bit := w.gram(want); w.seen[at]&bit == 0 {
 		return 0, 0
 	}
-	p := pair(want)
+	p := w.prefix(want)
 	lo, hi := int(w.first[p]), int(w.first[p+1])-1
 	if lo > hi {
 		return 0, 0

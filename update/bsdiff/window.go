@@ -9,10 +9,10 @@ import (
 
 // Bounds of the generator's memory. A byte in a window costs five bytes, and up to two while it is sorted.
 const (
-	windowBytes = 96 << 20 // of old, sorted at one time
-	shardBytes  = 96 << 20 // sorted as one text: two are sorted in parallel, and every search then costs twice
-	gapBytes    = 64 << 10 // a gap that is filled, if the run before it is as long, rather than left between two runs
-	nearBlocks  = 16       // taken around a vote when not everything fits
+	windowBytes = 144 << 20 // of old, sorted at one time
+	shardBytes  = 72 << 20  // sorted as one text; two are sorted in parallel
+	gapBytes    = 64 << 10  // a gap that is filled, if the run before it is as long, rather than left between two runs
+	nearBlocks  = 16        // taken around a vote when not everything fits
 )
 
 // A run is a stretch of old within a window's text.

@@ -53,7 +53,7 @@ type empty struct{}
 func (empty) ReadAt([]byte, int64) (int, error) { return 0, io.EOF }
 
 func childCreate(ctx context.Context, oldPath, newPath, patchPath string, span int64) error {
-	debug.SetGCPercent(20) // as holdfastctl does
+	debug.SetGCPercent(10) // as holdfastctl does
 	old, closeOld, err := reader(oldPath)
 	if err != nil {
 		return err

@@ -58,7 +58,7 @@ decayed fetches just the segments that did not come out right.`,
 
 // create makes a patch, from nothing where oldPath is empty.
 func create(cmd *cobra.Command, oldPath, newPath, patchPath, manifestPath string, c bsdiff.Codec, verify bool) error {
-	defer debug.SetGCPercent(debug.SetGCPercent(20)) // large tables live long: waiting for their size again wastes it
+	defer debug.SetGCPercent(debug.SetGCPercent(10)) // large tables live long: waiting for their size again wastes it
 	ctx := cmd.Context()
 	old := &image{Reader: bsdiff.Reader{ReaderAt: bytes.NewReader(nil)}}
 	if oldPath != "" {
