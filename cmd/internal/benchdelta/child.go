@@ -11,6 +11,8 @@ import (
 	"runtime/debug"
 	"strconv"
 
+	"golang.org/x/sys/unix"
+
 	"holdfast/update/bsdiff"
 )
 
@@ -98,12 +100,10 @@ func childApply(ctx context.Context, oldPath, patchPath, newPath string) error {
 		return err
 	}
 	a := &bsdiff.Applier{Manifest: m, Old: old, New: out, Blank: true}
-	kick, wait := behind(out)
-	err = a.Run(ctx, 0, bsdiff.RangeOf(patch), nil, func(int) error {
-		kick()
-		return nil
-	})
-	if wait(); err != nil {
+	if err := a.Run(ctx, 0, bsdiff.RangeOf(patch), nil, func(int) error {
+		// the disk may begin; the sync below is the one that counts
+		return unix.SyncFileRange(int(out.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE)
+	}); err != nil {
 		return err
 	}
 	if err := out.Sync(); err != nil {

@@ -79,10 +79,8 @@ func carryOut(cmd *cobra.Command, old, patch *image, m *bsdiff.Manifest, out *ou
 	if out.place {
 		a.Present = out
 	}
-	kick, wait := behind(out.File)
-	defer wait()
 	return m.New.Bytes, a.Run(cmd.Context(), 0, bsdiff.RangeOf(patch), nil, func(next int) error {
-		kick()
+		begin(out.File)
 		step(int64(next), int64(len(m.Segments)))
 		return nil
 	})
