@@ -1,5 +1,7 @@
 package bsdiff
 
+import "math/bits"
+
 // A tuple is one step of a patch, in absolute places: diff bytes added to old at old, then extra bytes.
 type tuple struct {
 	old         int64
@@ -16,15 +18,20 @@ type anchor struct {
 type source interface {
 	// view returns bytes of old from at, at least one and at most n, or none where old ends. They are valid until the next call.
 	view(at int64, n int) []byte
-	// longest returns a place in old where the longest known match of want begins.
-	longest(want []byte) (at int64, length int)
+	// longest returns a place in old where the longest known match of want begins, of several one that is near.
+	longest(want []byte, near int64) (at int64, length int)
 }
 
-// switchGain is how many more bytes must match elsewhere than in the present alignment before a new tuple is begun.
-const switchGain = 8
+// shortest is a match that is not looked at: its tuple costs as much.
+const shortest = 8
 
-// enough is a run of equal bytes in the present alignment that makes a search needless.
-const enough = 32
+// gain is how many bytes more must be right in another alignment than in the present one before a tuple is begun for it:
+// what the tuple costs in the patch, of which half the bits of its step are the greater part, and on the device, where
+// a step that leads far is a read of the disk.
+func gain(step int64) int { return 4 + bits.Len64(uint64(max(step, -step)))/2 }
+
+// settled is a run of equal bytes in the present alignment that makes a search needless.
+const settled = 32
 
 // estranged is how many bytes may pass before an alignment that holds again is begun anew: what lies between is then
 // stored as what it is, not as differences from something else.
@@ -74,7 +81,7 @@ func (m *matcher) scan() {
 			limit = a.at
 		}
 		run := m.alignedRun(scan, limit)
-		if run >= enough || run > 0 && scan+run == limit {
+		if run >= settled || run > 0 && scan+run == limit {
 			if scan-good > estranged {
 				m.cutAt(scan, int64(scan)+m.offset)
 			}
@@ -82,13 +89,14 @@ func (m *matcher) scan() {
 			good = scan
 			continue
 		}
-		at, n := m.src.longest(m.neu[scan:limit])
-		if n <= switchGain {
+		at, n := m.src.longest(m.neu[scan:limit], int64(scan)+m.offset)
+		enough := gain(at - int64(scan) - m.offset)
+		if n <= max(shortest, enough) {
 			scan += run + 1
 			continue
 		}
-		switch wrong := m.mismatches(scan, n); {
-		case wrong > switchGain:
+		switch wrong := m.mismatches(scan, n, enough); {
+		case wrong > enough:
 			m.cutAt(scan, at)
 			scan += n
 			good = scan
@@ -126,18 +134,18 @@ func (m *matcher) alignedRun(scan, limit int) int {
 	return limit - scan
 }
 
-// mismatches counts the bytes of neu[i:i+n] that differ from old in the present alignment, up to one more than matters.
-func (m *matcher) mismatches(i, n int) int {
+// mismatches counts the bytes of neu[i:i+n] that differ from old in the present alignment, up to one more than enough.
+func (m *matcher) mismatches(i, n, enough int) int {
 	wrong := 0
 	for end := i + n; i < end; {
 		old := m.look(i)
 		if len(old) == 0 {
-			return min(wrong+end-i, switchGain+1)
+			return min(wrong+end-i, enough+1)
 		}
 		old = old[:min(len(old), end-i)]
 		for j, c := range old {
 			if c != m.neu[i+j] {
-				if wrong++; wrong > switchGain {
+				if wrong++; wrong > enough {
 					return wrong
 				}
 			}

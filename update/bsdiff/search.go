@@ -50,7 +50,7 @@ func (w *window) gram(b []byte) (at, bit uint64) {
 
 // longest returns where in the text the longest prefix of want begins, and its length. Prefixes shorter than eight bytes
 // may be reported as none: most of what is new is told by that, without a search through memory.
-func (w *window) longest(want []byte) (at, length int) {
+func (w *window) longest(want []byte, near int) (at, length int) {
 	if len(want) < 8 || len(w.sa) == 0 {
 		return 0, 0
 	}
@@ -73,7 +73,7 @@ func (w *window) longest(want []byte) (at, length int) {
 		suffix := w.text[w.sa[mid]:]
 		n := common(suffix, want, min(loLen, hiLen))
 		if n == len(want) {
-			return int(w.sa[mid]), n
+			return w.nearest(mid, want, near), n
 		}
 		if n == len(suffix) || suffix[n] < want[n] {
 			lo, loLen = mid, n
@@ -82,9 +82,29 @@ func (w *window) longest(want []byte) (at, length int) {
 		}
 	}
 	if loLen >= hiLen {
-		return int(w.sa[lo]), loLen
+		return w.nearest(lo, want[:loLen], near), loLen
 	}
-	return int(w.sa[hi]), hiLen
+	return w.nearest(hi, want[:hiLen], near), hiLen
+}
+
+// alike is how many suffixes on either side are asked whether they are nearer.
+const alike = 32
+
+// nearest returns, of the suffixes around i that begin with want, as the one at i does, the one nearest to a place.
+func (w *window) nearest(i int, want []byte, near int) int {
+	best := int(w.sa[i])
+	for _, step := range [2]int{-1, 1} {
+		for j := i + step; j >= 0 && j < len(w.sa) && (j-i)*step <= alike; j += step {
+			at := int(w.sa[j])
+			if common(w.text[at:], want, 0) < len(want) {
+				break
+			}
+			if max(at-near, near-at) < max(best-near, near-best) {
+				best = at
+			}
+		}
+	}
+	return best
 }
 
 // common returns how many bytes a and b share from their beginning, of which from are known to be shared.

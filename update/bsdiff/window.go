@@ -183,10 +183,11 @@ func (l *lens) view(at int64, n int) []byte {
 	return l.buf[:n]
 }
 
-func (l *lens) longest(want []byte) (int64, int) {
+func (l *lens) longest(want []byte, near int64) (int64, int) {
 	best, length := 0, 0
+	place := l.place(near)
 	for i, s := range l.shards {
-		if at, n := s.longest(want); n > length {
+		if at, n := s.longest(want, place-i*shardBytes); n > length {
 			best, length = i*shardBytes+at, n
 		}
 	}
@@ -196,4 +197,14 @@ func (l *lens) longest(want []byte) (int64, int) {
 	i := sort.Search(len(l.runs), func(i int) bool { return l.runs[i].text > best }) - 1
 	r := l.runs[i]
 	return r.old + int64(best-r.text), min(length, r.text+r.n-best)
+}
+
+// place returns where in the text old's byte at is, or would be.
+func (l *lens) place(at int64) int {
+	i := sort.Search(len(l.runs), func(i int) bool { return l.runs[i].old > at }) - 1
+	if i < 0 {
+		return 0
+	}
+	r := l.runs[i]
+	return r.text + int(min(at-r.old, int64(r.n)))
 }
