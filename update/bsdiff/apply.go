@@ -1,20 +1,16 @@
 package bsdiff
 
 import (
-	"bufio"
-	"compress/bzip2"
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
-
-	"github.com/klauspost/compress/zstd"
 )
 
-// An Applier makes a new image from an old one, segment by segment. It is used by one goroutine;
-// while a segment is made another writes to New, and has ended when the call returns. Its memory is some 3 MiB with
-// zstd, whatever the images' sizes; it is allocated once.
+// An Applier makes a new image from an old one, segment by segment. It is used by one goroutine; while it works two
+// others decode the patch and read Old ahead of it, and have ended when the call returns. Nothing of a segment is written
+// before the one before it was found right. Its memory is some 5 MiB with zstd, whatever the images' sizes, and 3 MiB
+// more from the first repair on; it is allocated once.
 //
 // The state to keep across a power cut is the number of the next segment: each is made by itself, and making one twice
 // does no harm.
@@ -32,12 +28,10 @@ type Applier struct {
 
 	Stats Stats
 
-	old    pages
-	sink   sink
-	source *bufio.Reader
-	zstd   *zstd.Decoder
-	group  []byte
-	next   int // the segment that nothing can have touched yet; 0 for none
+	ahead pipeline
+	spare pipeline // for repairs: ahead is busy with what follows
+	sink  sink
+	next  int // the segment that nothing can have touched yet; 0 for none
 }
 
 // Stats count bytes since the Applier was made.
@@ -49,6 +43,50 @@ type Stats struct {
 	Skipped  int64 // zero, or right already
 }
 
+// A Range opens length bytes of a patch from offset on: a request of a network, a section of a file. The reader may give
+// more; that is not read.
+type Range func(ctx context.Context, offset, length int64) (io.ReadCloser, error)
+
+// RangeOf is the Range of a file.
+func RangeOf(r io.ReaderAt) Range {
+	return func(_ context.Context, offset, length int64) (io.ReadCloser, error) {
+		return io.NopCloser(io.NewSectionReader(r, offset, length)), nil
+	}
+}
+
+// Full is where the full image is, for the segments that old does not make.
+type Full struct {
+	Manifest *Manifest
+	Open     Range
+}
+
+// Run makes all segments from number from on, with one request for the patch, and one for each segment that comes out
+// wrong when there is a full image. After each that is whole it calls done, unless nil, with the number of the next: the
+// number to resume at, for the caller to keep. An error of done ends the run.
+func (a *Applier) Run(ctx context.Context, from int, patch Range, full *Full, done func(next int) error) error {
+	if from < 0 || from > len(a.Manifest.Segments) {
+		return fmt.Errorf("segment %d of %d", from, len(a.Manifest.Segments))
+	}
+	if from == len(a.Manifest.Segments) {
+		return nil
+	}
+	start := a.Manifest.Segments[from].Offset
+	r, err := patch(ctx, start, a.Manifest.PatchBytes()-start)
+	if err != nil {
+		return fmt.Errorf("open patch at %d: %w", start, err)
+	}
+	defer r.Close()
+	return a.work(ctx, from, len(a.Manifest.Segments), r, func(n int, err error) error {
+		if errors.Is(err, ErrOutput) && full != nil {
+			err = a.fetch(ctx, n, full)
+		}
+		if err == nil && done != nil {
+			err = done(n + 1)
+		}
+		return err
+	})
+}
+
 // Segment makes segment n from its range of the patch, of which patch is the beginning; it reads no further than the
 // range's end. When it returns nil the span is written and its SHA-256 is right. An error that is ErrOutput asks for
 // Repair; patch is then at the end of the range, and the segments after it can go on. An error that is ErrStream asks
@@ -57,10 +95,30 @@ func (a *Applier) Segment(ctx context.Context, n int, patch io.Reader) error {
 	if n < 0 || n >= len(a.Manifest.Segments) {
 		return fmt.Errorf("segment %d of %d", n, len(a.Manifest.Segments))
 	}
-	if err := a.span(ctx, a.Manifest, a.Old, n, patch, &a.Stats.Patch); err != nil {
-		return fmt.Errorf("segment %d: %w", n, err)
+	return a.work(ctx, n, n+1, patch, func(_ int, err error) error { return err })
+}
+
+// work makes segments from number from to to, and tells each how it went; what told returns other than nil ends it.
+func (a *Applier) work(ctx context.Context, from, to int, patch io.Reader, told func(n int, err error) error) error {
+	m := a.Manifest
+	if err := m.check(); err != nil { // one that was put together instead of parsed has bounds too
+		return err
 	}
-	a.next = n + 1
+	a.ahead.depth = batches
+	out, stop := a.ahead.start(ctx, a.Old, func(ctx context.Context) {
+		for n := from; n < to && a.ahead.segment(ctx, m, n, patch); n++ {
+		}
+	})
+	defer stop()
+	for n := from; n < to; n++ {
+		err := a.take(ctx, m, n, &a.ahead, out, &a.Stats.Patch)
+		if err != nil {
+			err = fmt.Errorf("segment %d: %w", n, err)
+		}
+		if err := told(n, err); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -73,12 +131,31 @@ func (a *Applier) Repair(ctx context.Context, full *Manifest, n int, image io.Re
 	if full.Old.Bytes != 0 || want.At != have.At || want.Bytes != have.Bytes || want.SHA256 != have.SHA256 {
 		return fmt.Errorf("segment %d: %w: the full image is one of something else", n, ErrFormat)
 	}
-	if err := a.span(ctx, full, nothing{}, n, image, &a.Stats.Full); err != nil {
+	if err := full.check(); err != nil {
+		return err
+	}
+	a.spare.depth = spares
+	out, stop := a.spare.start(ctx, nothing{}, func(ctx context.Context) { a.spare.segment(ctx, full, n, image) })
+	defer stop()
+	if err := a.take(ctx, full, n, &a.spare, out, &a.Stats.Full); err != nil {
 		return fmt.Errorf("segment %d from the full image: %w", n, err)
 	}
 	a.Stats.Repaired++
-	a.next = n + 1
 	return nil
+}
+
+// fetch takes one segment from the full image.
+func (a *Applier) fetch(ctx context.Context, n int, full *Full) error {
+	if n >= len(full.Manifest.Segments) {
+		return fmt.Errorf("segment %d: %w: the full image has no such segment", n, ErrFormat)
+	}
+	s := full.Manifest.Segments[n]
+	r, err := full.Open(ctx, s.Offset, s.Length)
+	if err != nil {
+		return fmt.Errorf("open full image at %d: %w", s.Offset, err)
+	}
+	defer r.Close()
+	return a.Repair(ctx, full.Manifest, n, r)
 }
 
 // nothing is the old image of a full image.
@@ -86,168 +163,26 @@ type nothing struct{}
 
 func (nothing) ReadAt([]byte, int64) (int, error) { return 0, io.EOF }
 
-// span makes one segment. It checks the manifest again: one that was put together instead of parsed has bounds too.
-func (a *Applier) span(ctx context.Context, m *Manifest, old io.ReaderAt, n int, patch io.Reader, count *int64) error {
-	if err := m.check(); err != nil {
-		return err
-	}
+// take writes the batches of segment n and says whether it came out right.
+func (a *Applier) take(ctx context.Context, m *Manifest, n int, p *pipeline, out <-chan *batch, count *int64) error {
 	s := m.Segments[n]
-	wire := &wire{ctx: ctx, r: patch, left: s.Length, count: count}
-	t, err := a.open(m.Codec, wire)
+	a.sink.begin(a, s.At, int(m.BlockBytes), a.Blank && n > 0 && n == a.next)
+	a.next = 0
+	end, err := a.sink.drain(ctx, p, out)
 	if err != nil {
 		return err
 	}
-	a.old.begin(old)
-	a.sink.begin(a, s.At, int(m.BlockBytes), a.Blank && n > 0 && n == a.next)
-	a.next = 0
-	w := &walk{left: s.Bytes, oldBytes: m.Old.Bytes}
-	err = a.follow(t, w)
-	sum, failed := a.sink.end(err == nil)
+	*count += end.read
+	sum := a.sink.sum()
 	switch {
-	case failed != nil:
-		return failed
-	case err != nil:
-		return wire.blame(err)
-	case w.pos != 0:
-		return damaged("it ends at old position %d", w.pos)
-	case wire.left > 0:
-		return damaged("its stream ends %d bytes early", wire.left)
-	case wire.crc != s.CRC32C:
-		return damaged("its checksum is wrong")
-	case a.old.err != nil && (m.Unhashed || sum != s.SHA256):
-		return fmt.Errorf("%w: %w", ErrOutput, a.old.err)
+	case end.err != nil:
+		return end.err
+	case end.old != nil && (m.Unhashed || sum != s.SHA256):
+		return fmt.Errorf("%w: %w", ErrOutput, end.old)
 	case sum != s.SHA256 && !m.Unhashed:
 		// the stream is as it was made: whatever is wrong came from old
 		return fmt.Errorf("%w: its SHA-256 is %x", ErrOutput, sum)
 	}
-	return nil
-}
-
-// open puts the decoder for a codec over a segment's bytes.
-func (a *Applier) open(c Codec, r io.Reader) (tuples, error) {
-	if a.source == nil {
-		a.source = bufio.NewReaderSize(nil, 16<<10)
-	}
-	a.source.Reset(r)
-	if c == Bzip2 {
-		// A decoder cannot be used again after the end of its stream, so each segment costs a new one: the generator keeps
-		// its blocks small.
-		b := bufio.NewReaderSize(bzip2.NewReader(a.source), 512)
-		return newInterleaved(b, b, b), nil
-	}
-	if a.zstd == nil {
-		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(windowBytesMax), zstd.WithDecoderMaxMemory(maxSpan))
-		if err != nil {
-			return nil, fmt.Errorf("zstd decoder: %w", err)
-		}
-		a.zstd, a.group = d, make([]byte, groupBytes)
-	}
-	if err := a.zstd.Reset(a.source); err != nil {
-		return nil, fmt.Errorf("zstd decoder: %w", err)
-	}
-	return newPacked(a.zstd, a.group), nil
-}
-
-// errSink stands in follow for the sink's own error, which end returns.
-var errSink = errors.New("the new image cannot be written")
-
-// follow carries out tuples until the span is full.
-func (a *Applier) follow(t tuples, w *walk) error {
-	for w.left > 0 {
-		c, err := t.next()
-		if err != nil {
-			return err
-		}
-		if err := w.step(c); err != nil {
-			return err
-		}
-		for from, left := w.pos, c.diff; left > 0; {
-			p := a.sink.room(left)
-			if p == nil {
-				return errSink
-			}
-			a.old.read(p, from)
-			if err := t.add(p); err != nil {
-				return err
-			}
-			from, left = from+int64(len(p)), left-int64(len(p))
-		}
-		for left := c.extra; left > 0; {
-			p := a.sink.room(left)
-			if p == nil {
-				return errSink
-			}
-			if err := t.extra(p); err != nil {
-				return err
-			}
-			left -= int64(len(p))
-		}
-		if err := w.done(c); err != nil {
-			return err
-		}
-	}
-	return t.end()
-}
-
-// A wire is the range of one segment: bounded, counted, summed, at the pace the context asks for.
-type wire struct {
-	ctx   context.Context
-	r     io.Reader
-	left  int64
-	crc   uint32
-	count *int64
-	err   error // of the reader itself
-}
-
-func (w *wire) Read(p []byte) (int, error) {
-	if w.left == 0 {
-		return 0, io.EOF
-	}
-	p = p[:min(int64(len(p)), w.left)]
-	if w.err = pace(w.ctx, len(p)); w.err != nil {
-		return 0, w.err
-	}
-	n, err := w.r.Read(p)
-	w.left -= int64(n)
-	*w.count += int64(n)
-	w.crc = crc32.Update(w.crc, castagnoli, p[:n])
-	if err == io.EOF && w.left > 0 {
-		err = io.ErrUnexpectedEOF
-	}
-	if w.err = err; err == io.EOF {
-		w.err = nil
-	}
-	return n, err
-}
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// blame says whose fault an error is: the reader's are its own, all others are the patch's.
-func (w *wire) blame(err error) error {
-	switch {
-	case w.err != nil:
-		return fmt.Errorf("read patch: %w", w.err)
-	case errors.Is(err, ErrStream):
-		return err
-	}
-	return fmt.Errorf("%w: %w", ErrStream, err)
-}
-
-type paceKey struct{}
-
-// WithPace returns a context under which an Applier calls wait before it reads n more bytes of a patch, n at most 16 KiB.
-// One wait may serve many patches; it returns when the bytes are due, or an error, such as ctx's, that ends the work.
-func WithPace(ctx context.Context, wait func(ctx context.Context, n int) error) context.Context {
-	return context.WithValue(ctx, paceKey{}, wait)
-}
-
-func pace(ctx context.Context, n int) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if wait, ok := ctx.Value(paceKey{}).(func(context.Context, int) error); ok {
-		return wait(ctx, n)
-	}
+	a.next = n + 1
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"testing"
 
+	"holdfast/agent/link/linktest"
 	"holdfast/update/bsdiff"
 )
 
@@ -301,5 +302,58 @@ func TestApplierAllocatesOnce(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if n := (after.TotalAlloc - before.TotalAlloc) / uint64(len(m.Segments)); n > 4<<10 {
 		t.Errorf("%d bytes allocated a segment", n)
+	}
+}
+
+// A guarded image remembers how far it was written.
+type guarded struct {
+	file
+	end int64
+}
+
+func (g *guarded) WriteAt(p []byte, at int64) (int, error) {
+	g.end = max(g.end, at+int64(len(p)))
+	return g.file.WriteAt(p, at)
+}
+
+func TestNothingIsWrittenBehindASegmentThatIsWrong(t *testing.T) {
+	p, m, patch, _, _ := staged(t)
+	old := slices.Clone(p.old)
+	old[200<<10]++
+	neu := &guarded{}
+	a := &bsdiff.Applier{Manifest: m, Old: bytes.NewReader(old), New: neu}
+	next := 0
+	err := a.Run(context.Background(), 0, bsdiff.RangeOf(bytes.NewReader(patch)), nil, func(n int) error { next = n; return nil })
+	if !errors.Is(err, bsdiff.ErrOutput) || next == len(m.Segments)-1 {
+		t.Fatalf("after %d of %d segments: %v", next, len(m.Segments), err)
+	}
+	if s := m.Segments[next]; neu.end > s.At+s.Bytes {
+		t.Errorf("segment %d is wrong and %d was written, behind its end at %d", next, neu.end, s.At+s.Bytes)
+	}
+}
+
+// What an Applier reads ahead is bounded, and not counted before it is used; what it started has ended when it returns.
+func TestAStoppedRunLeavesNothingBehind(t *testing.T) {
+	image := bytes.Repeat(words(rand.New(rand.NewPCG(21, 22)), 64<<10), 128)
+	m, patch := create(t, pair{"full", nil, image}, small)
+	before := linktest.InUse()
+	a := &bsdiff.Applier{Manifest: m, Old: bytes.NewReader(nil), New: &file{}}
+	for range 20 {
+		a.Stats = bsdiff.Stats{}
+		far := int64(0)
+		ctx := bsdiff.WithPace(context.Background(), func(_ context.Context, n int) error { far += int64(n); return nil })
+		err := a.Run(ctx, 0, bsdiff.RangeOf(bytes.NewReader(patch)), nil, func(int) error { return errDisk })
+		if !errors.Is(err, errDisk) || a.Stats.Patch != m.Segments[0].Length {
+			t.Fatalf("%v, %+v, the first segment has %d bytes", err, a.Stats, m.Segments[0].Length)
+		}
+		if far > m.PatchBytes()*3/4 {
+			t.Fatalf("%d of %d bytes were read for one segment of %d", far, m.PatchBytes(), len(m.Segments))
+		}
+	}
+	linktest.NoMoreThan(t, before)
+	neu := &file{}
+	a.New = neu
+	if err := a.Run(context.Background(), 0, bsdiff.RangeOf(bytes.NewReader(patch)), nil, nil); err != nil || !bytes.Equal(neu.b, image) {
+		t.Errorf("after that: %v", err)
 	}
 }

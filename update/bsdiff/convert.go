@@ -51,14 +51,13 @@ func Convert(ctx context.Context, patch Reader, to Kind, out io.WriterAt) error 
 
 // carry reads one segment's tuples.
 func carry(ctx context.Context, m *Manifest, s Segment, patch Reader, do func(diff, extra []byte, seek int64) error) error {
-	var a Applier
-	var count int64
-	r := &wire{ctx: ctx, r: io.NewSectionReader(patch, s.Offset, s.Length), left: s.Length, count: &count}
-	t, err := a.open(m.Codec, r)
+	var p pipeline
+	r := &wire{ctx: ctx, r: io.NewSectionReader(patch, s.Offset, s.Length), left: s.Length}
+	t, err := p.open(m.Codec, r)
 	if err != nil {
 		return err
 	}
-	defer a.zstd.Close()
+	defer p.zstd.Close()
 	if err := each(t, s.Bytes, pieceBytes, do); err != nil {
 		return r.blame(err)
 	}

@@ -119,19 +119,26 @@ func ApplyForeign(ctx context.Context, old, patch Reader, neu io.WriterAt) (int6
 		return 0, err
 	}
 	a := &Applier{New: neu}
-	a.old.begin(old)
+	a.ahead.depth = batches
+	out, stop := a.ahead.start(ctx, old, func(context.Context) {
+		err := a.ahead.follow(t, &walk{left: size, oldBytes: old.Bytes})
+		if err != nil {
+			err = (&wire{}).blame(err)
+		}
+		a.ahead.finish(ending{err: err})
+	})
+	defer stop()
 	a.sink.begin(a, 0, BlockBytes, true)
-	err = a.follow(t, &walk{left: size, oldBytes: old.Bytes})
-	_, failed := a.sink.end(err == nil)
+	end, err := a.sink.drain(ctx, &a.ahead, out)
 	switch {
 	case ctx.Err() != nil:
 		return 0, ctx.Err()
-	case failed != nil:
-		return 0, failed
 	case err != nil:
-		return 0, (&wire{}).blame(err)
+		return 0, err
+	case end.err != nil:
+		return 0, end.err
 	}
-	return size, a.old.err
+	return size, end.old
 }
 
 // ForeignBytes returns how long the new image of a patch without a table is, as its header says.

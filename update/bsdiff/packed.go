@@ -35,12 +35,12 @@ func (t *packed) next() (control, error) {
 		}
 	}
 	var c control
-	for _, to := range []*int64{&c.diff, &c.extra} {
-		n, err := take(&t.ctrl)
-		if err != nil {
-			return c, err
-		}
-		*to = n
+	var err error
+	if c.diff, err = take(&t.ctrl); err != nil {
+		return c, err
+	}
+	if c.extra, err = take(&t.ctrl); err != nil {
+		return c, err
 	}
 	zigzag, size := binary.Uvarint(t.ctrl)
 	if size <= 0 {
@@ -55,6 +55,10 @@ func (t *packed) next() (control, error) {
 
 // take reads a number from the front of b.
 func take(b *[]byte) (int64, error) {
+	if p := *b; len(p) > 0 && p[0] < 0x80 { // most of them
+		*b = p[1:]
+		return int64(p[0]), nil
+	}
 	n, size := binary.Uvarint(*b)
 	if size <= 0 || n > uint64(maxImage) {
 		return 0, damaged("a number without end")
@@ -104,34 +108,55 @@ func readUvarint(r io.Reader) (uint64, error) {
 	return 0, damaged("a number without end")
 }
 
-func (t *packed) add(p []byte) error {
+func (t *packed) diff(p []byte) (plain bool, err error) {
 	if int64(len(p)) > t.left {
-		return damaged("more diff bytes than the tuple has")
+		return false, damaged("more diff bytes than the tuple has")
 	}
 	t.left -= int64(len(p))
+	plain = true
 	for len(p) > 0 {
 		if t.zeros == 0 && t.plain == 0 {
 			if err := t.run(int64(len(p)) + t.left); err != nil {
-				return err
+				return false, err
 			}
 		}
+		if plain && t.zeros >= int64(len(p)) {
+			t.zeros -= int64(len(p))
+			break
+		}
+		plain = false
 		n := int(min(t.zeros, int64(len(p))))
-		t.zeros -= int64(n)
-		p = p[n:]
-		n = 0
-		if t.zeros == 0 {
-			n = int(min(t.plain, int64(len(p))))
-		}
-		for i, c := range t.lits[:n] {
-			p[i] += c
-		}
-		t.lits, p = t.lits[n:], p[n:]
-		t.plain -= int64(n)
+		clear(p[:n])
+		p, t.zeros = p[n:], t.zeros-int64(n)
+		n = int(min(t.plain, int64(len(p))))
+		copy(p, t.lits[:n])
+		t.lits, p, t.plain = t.lits[n:], p[n:], t.plain-int64(n)
+		p = t.pairs(p)
 	}
 	if t.left == 0 && (t.zeros != 0 || t.plain != 0) {
-		return damaged("a run goes beyond its tuple")
+		return false, damaged("a run goes beyond its tuple")
 	}
-	return nil
+	return plain, nil
+}
+
+// pairs carries out such runs as are short and wholly in p, which most are, and returns what is left of p.
+func (t *packed) pairs(p []byte) []byte {
+	if t.zeros != 0 || t.plain != 0 {
+		return p
+	}
+	runs, lits := t.runs, t.lits
+	for len(runs) >= 2 && runs[0] < 0x80 && runs[1] < 0x80 && runs[1] > 0 {
+		zeros, plain := int(runs[0]), int(runs[1])
+		if zeros+plain > len(p) || plain > len(lits) {
+			break
+		}
+		clear(p[:zeros])
+		p = p[zeros:]
+		copy(p, lits[:plain])
+		runs, lits, p = runs[2:], lits[plain:], p[plain:]
+	}
+	t.runs, t.lits = runs, lits
+	return p
 }
 
 // run reads the next pair of runs, of which the second is missing where the first fills the tuple.

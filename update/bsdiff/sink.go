@@ -2,95 +2,55 @@ package bsdiff
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"hash"
-	"sync/atomic"
 )
 
-const (
-	sinkBytes   = 64 << 10 // of a buffer; the greatest block a manifest may ask for
-	sinkBuffers = 4        // one that is filled, one that is written, two for the difference in pace
-)
-
-// A sink gathers a segment's output, sums it, and writes those blocks that need it. Between begin and end a goroutine
-// sums and writes while the next bytes are made: on two cores that is a third of the time.
+// A sink sums a segment's output and writes those blocks that need it.
 type sink struct {
 	a     *Applier
-	at    int64 // where the next buffer goes
+	at    int64 // where the next batch goes
 	block int
 	blank bool // zeros are there already
 	hash  hash.Hash
+	zeros int64  // bytes so far that are not summed yet: nothing but zeros came; less than 0 when something else did
 	have  []byte // what New holds already
 
-	buf    []byte // that is filled
-	n      int
-	free   chan []byte // of sinkBuffers, so that giving one back never waits
-	full   chan []byte // of as many, likewise
-	failed atomic.Bool
-	ended  chan error
+	zerosOf  int64 // a number of zeros of which the sum is known
+	zerosSum [32]byte
 }
 
 func (s *sink) begin(a *Applier, at int64, block int, blank bool) {
 	if s.hash == nil {
 		s.hash = sha256.New()
-		s.free = make(chan []byte, sinkBuffers)
-		for range sinkBuffers {
-			s.free <- make([]byte, sinkBytes)
-		}
 	}
 	if a.Present != nil && s.have == nil {
-		s.have = make([]byte, sinkBytes)
+		s.have = make([]byte, batchBytes)
 	}
-	s.a, s.at, s.block, s.blank = a, at, block, blank
+	s.a, s.at, s.block, s.blank, s.zeros = a, at, block, blank, 0
 	s.hash.Reset()
-	s.failed.Store(false)
-	s.full, s.ended = make(chan []byte, sinkBuffers), make(chan error, 1)
-	s.buf, s.n = <-s.free, 0
-	go func() {
-		var first error
-		for p := range s.full {
-			if first == nil {
-				if first = s.put(p); first != nil {
-					s.failed.Store(true)
-				}
-			}
-			s.free <- p[:sinkBytes]
+}
+
+// drain takes the batches of one segment.
+func (s *sink) drain(ctx context.Context, p *pipeline, out <-chan *batch) (ending, error) {
+	for b := range out {
+		err, last := s.put(b.buf), b.last
+		p.release(b)
+		if err != nil {
+			return ending{}, err
 		}
-		s.ended <- first
-	}()
-}
-
-// end waits until all is written, and returns the sum. What was not filled to the end is dropped when keep is false.
-func (s *sink) end(keep bool) (sum [32]byte, err error) {
-	if keep && s.n > 0 {
-		s.full <- s.buf[:s.n]
-	} else {
-		s.free <- s.buf
-	}
-	close(s.full)
-	err = <-s.ended
-	s.hash.Sum(sum[:0])
-	return sum, err
-}
-
-// room returns the next at most n bytes of output, to be filled before the next call. Nil means that writing failed.
-func (s *sink) room(n int64) []byte {
-	if s.n == len(s.buf) {
-		if s.failed.Load() {
-			return nil
+		if last != nil {
+			return *last, nil
 		}
-		s.full <- s.buf
-		s.buf, s.n = <-s.free, 0
 	}
-	p := s.buf[s.n:min(int64(len(s.buf)), int64(s.n)+n)]
-	s.n += len(p)
-	return p
+	return ending{}, context.Cause(ctx) // nothing else closes it early
 }
 
-// put sums a buffer and writes its blocks in as few calls as the ones between them that are right allow.
+// put sums a batch and writes its blocks in as few calls as the ones between them that are right allow.
 func (s *sink) put(p []byte) error {
-	s.hash.Write(p)
+	s.add(p)
 	have := s.present(p)
 	from := 0 // of the blocks that wait to be written together
 	for i := 0; i < len(p); i += s.block {
@@ -109,6 +69,41 @@ func (s *sink) put(p []byte) error {
 	}
 	s.at += int64(len(p))
 	return nil
+}
+
+// add sums. A segment of nothing but zeros, of which an image with free space has many, is not summed again.
+func (s *sink) add(p []byte) {
+	if s.zeros >= 0 && isZero(p) {
+		s.zeros += int64(len(p))
+		return
+	}
+	s.flush()
+	s.hash.Write(p)
+}
+
+// flush sums the zeros that were put off.
+func (s *sink) flush() {
+	for s.zeros > 0 {
+		n := min(s.zeros, int64(len(zeroes)))
+		s.hash.Write(zeroes[:n])
+		s.zeros -= n
+	}
+	s.zeros = -1
+}
+
+var zeroes [4096]byte
+
+func (s *sink) sum() (sum [32]byte) {
+	of := s.zeros
+	if of > 0 && of == s.zerosOf {
+		return s.zerosSum
+	}
+	s.flush()
+	s.hash.Sum(sum[:0])
+	if of > 0 {
+		s.zerosOf, s.zerosSum = of, sum
+	}
+	return sum
 }
 
 // present returns what New holds already, as far as that can be read.

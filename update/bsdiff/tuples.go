@@ -12,7 +12,8 @@ type control struct{ diff, extra, seek int64 }
 // tuples reads what a patch says, in order: a control, then its diff bytes in any number of calls, then its extra bytes.
 type tuples interface {
 	next() (control, error)
-	add(p []byte) error   // adds diff bytes to what p holds
+	// diff fills p, or says that all of it would be zeros, and may leave it as it is then.
+	diff(p []byte) (plain bool, err error)
 	extra(p []byte) error // fills p
 	end() error           // says what is left when nothing should be
 }
@@ -73,11 +74,10 @@ func (w *walk) done(c control) error {
 // three things in a stream each.
 type interleaved struct {
 	controls, diffs, extras io.Reader
-	buf                     []byte
 }
 
 func newInterleaved(controls, diffs, extras io.Reader) *interleaved {
-	return &interleaved{controls, diffs, extras, make([]byte, 16<<10)}
+	return &interleaved{controls, diffs, extras}
 }
 
 func (t *interleaved) next() (control, error) {
@@ -104,27 +104,26 @@ func appendSigned(b []byte, n int64) []byte {
 	return binary.LittleEndian.AppendUint64(b, uint64(n))
 }
 
-func (t *interleaved) add(p []byte) error {
-	for len(p) > 0 {
-		b := t.buf[:min(len(t.buf), len(p))]
-		if _, err := io.ReadFull(t.diffs, b); err != nil {
-			return unexpected(err)
-		}
-		addBytes(p, b)
-		p = p[len(b):]
-	}
-	return nil
+func (t *interleaved) diff(p []byte) (bool, error) {
+	_, err := io.ReadFull(t.diffs, p)
+	return err == nil && isZero(p), unexpected(err)
 }
 
-// addBytes adds b to p, each byte by itself; eight at a time, the highest bits kept out of the carry.
+// addBytes adds b, which is as long, to p, each byte by itself: eight at a time, the highest bits kept out of the carry.
+// Most of p is zeros.
 func addBytes(p, b []byte) {
 	const low = 0x7f7f7f7f7f7f7f7f
-	for len(b) >= 8 && len(p) >= 8 {
-		if y := binary.LittleEndian.Uint64(b); y != 0 {
-			x := binary.LittleEndian.Uint64(p)
-			binary.LittleEndian.PutUint64(p, (x&low+y&low)^(x^y)&^low)
+	b = b[:len(p)]
+	for len(p) >= 32 && len(b) >= 32 {
+		if le := binary.LittleEndian; le.Uint64(p)|le.Uint64(p[8:])|le.Uint64(p[16:])|le.Uint64(p[24:]) == 0 {
+			copy(p[:32], b[:32])
+		} else {
+			for i := 0; i < 32; i += 8 {
+				x, y := le.Uint64(p[i:]), le.Uint64(b[i:])
+				le.PutUint64(p[i:], (x&low+y&low)^(x^y)&^low)
+			}
 		}
-		p, b = p[8:], b[8:]
+		p, b = p[32:], b[32:]
 	}
 	for i, c := range b {
 		p[i] += c
@@ -176,9 +175,11 @@ func each(t tuples, newBytes int64, piece int, do func(diff, extra []byte, seek 
 				en = min(e, int64(piece))
 				e -= en
 			}
-			clear(diff[:dn])
-			if err := t.add(diff[:dn]); err != nil {
+			switch plain, err := t.diff(diff[:dn]); {
+			case err != nil:
 				return err
+			case plain:
+				clear(diff[:dn])
 			}
 			if err := t.extra(extra[:en]); err != nil {
 				return err
