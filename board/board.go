@@ -51,6 +51,8 @@ type Board struct {
 	Files    Files
 	Logs     Dir // where the spool keeps its segments
 	Power    Power
+	Slots    Slots
+	Boot     Boot
 }
 
 // Power restarts the machine.

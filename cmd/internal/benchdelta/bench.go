@@ -17,7 +17,9 @@ type bench struct {
 	dir    string
 	repeat int
 	peers  bool
-	missed []string
+
+	figures int
+	missed  []string
 }
 
 func (b *bench) path(name string) string { return filepath.Join(b.dir, name) }
@@ -155,6 +157,7 @@ func (r result) print() {
 
 // judge prints a figure beside its target and remembers it when it is missed.
 func (b *bench) judge(p pair, what string, ok bool, format string, args ...any) {
+	b.figures++
 	mark := "reached"
 	line := fmt.Sprintf("%s: %s", what, fmt.Sprintf(format, args...))
 	if !ok {

@@ -2,11 +2,11 @@
 
 // Command benchdelta measures patches against those of other tools, on pairs of real images:
 //
-//	benchdelta [-repeat n] [-only NAME] [-no-peers] DIR | OLD NEW
+//	benchdelta [-repeat n] [-only NAME] [-peers=false] [-scale bytes] DIR | OLD NEW
 //
 // DIR holds pairs named X.old and X.new, or X.old.Y and X.new.Y. Every deed runs in a process of its own, whose CPU
-// seconds and peak memory the kernel counts; peers that are not installed are named and left out. Exit code 1 when a
-// figure is missed.
+// seconds and peak memory the kernel counts; peers that are not installed are named and left out. The last line counts
+// the figures; exit code 1 when one is missed.
 package main
 
 import (
@@ -32,6 +32,7 @@ func main() {
 	repeat := flag.Int("repeat", 5, "times a patch is applied; the median counts")
 	only := flag.String("only", "", "of the pairs in DIR, the one of this name")
 	peers := flag.Bool("peers", true, "measure the other tools too")
+	large := flag.Int64("scale", 0, "measure one image of so many bytes, made of the pairs, instead of each")
 	flag.Parse()
 	pairs, err := find(flag.Args(), *only)
 	if err != nil {
@@ -44,6 +45,13 @@ func main() {
 		os.Exit(1)
 	}
 	b := &bench{dir: work, repeat: *repeat, peers: *peers}
+	if *large > 0 {
+		if err := b.scale(pairs, *large); err != nil {
+			fmt.Fprintln(os.Stderr, "benchdelta:", err)
+			b.missed = append(b.missed, err.Error())
+		}
+		pairs = nil
+	}
 	for _, p := range pairs {
 		if err := b.run(p); err != nil {
 			fmt.Fprintf(os.Stderr, "benchdelta: %s: %v\n", p.name, err)
@@ -54,10 +62,10 @@ func main() {
 	for _, m := range b.missed {
 		fmt.Println("MISSED", m)
 	}
+	fmt.Printf("benchdelta: %d figures, %d missed\n", b.figures, len(b.missed))
 	if len(b.missed) > 0 {
 		os.Exit(1)
 	}
-	fmt.Println("every figure reached")
 }
 
 // find lists the pairs of a directory, smallest first, or makes one of two files.
@@ -66,7 +74,7 @@ func find(args []string, only string) ([]pair, error) {
 		return []pair{{filepath.Base(args[1]), args[0], args[1]}}, nil
 	}
 	if len(args) != 1 {
-		return nil, fmt.Errorf("usage: benchdelta [-repeat n] [-only NAME] [-peers=false] DIR | OLD NEW")
+		return nil, fmt.Errorf("usage: benchdelta [-repeat n] [-only NAME] [-peers=false] [-scale bytes] DIR | OLD NEW")
 	}
 	names, err := filepath.Glob(filepath.Join(args[0], "*.old*"))
 	if err != nil {
