@@ -1,13 +1,12 @@
 package actuators
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"slices"
 
+	"holdfast/board"
 	"holdfast/board/strict"
 )
 
@@ -19,7 +18,7 @@ const (
 	creditCeilingMS = 2 * 24 * 3600 * 1000 // no window is longer than a day, so more credit at once says no more
 )
 
-// A ledger is the limiter's document: one JSON object, a newline, and the CRC-32C of the object as eight hex digits.
+// A ledger is the limiter's document: one JSON object, sealed.
 type ledger struct {
 	Boot     string             `json:"boot"`
 	UpMS     int64              `json:"up_ms"`     // uptime of Boot when it was written
@@ -29,17 +28,15 @@ type ledger struct {
 	Deeds    map[string][]int64 `json:"deeds"` // by class, when in credited time, ascending
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 func (l *ledger) encode() []byte {
 	body, _ := json.Marshal(l) // a struct of numbers, texts and maps always marshals
-	return fmt.Appendf(body, "\n%08x\n", crc32.Checksum(body, castagnoli))
+	return board.Seal(body)
 }
 
 func (l *ledger) parse(raw []byte) error {
-	body, sum, ok := bytes.Cut(raw, []byte{'\n'})
-	if !ok || !bytes.Equal(sum, fmt.Appendf(nil, "%08x\n", crc32.Checksum(body, castagnoli))) {
-		return errors.New("checksum does not match")
+	body, err := board.Unseal(raw)
+	if err != nil {
+		return err
 	}
 	var read ledger
 	if err := strict.Unmarshal(body, &read, strict.Limits{Bytes: ledgerBytes, Depth: 3, Members: mostClasses * (mostDeeds + 2)}); err != nil {
