@@ -35,7 +35,7 @@ func (o Options) execute(ctx context.Context, path string, args []string) (endin
 	defer read.Close()
 	cmd := exec.Command(path, args...)
 	cmd.Dir = "/"
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", "LANG=C.UTF-8"}
+	cmd.Env = append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", "LANG=C.UTF-8"}, o.Env...)
 	cmd.Stdout, cmd.Stderr = write, write // files, so that Wait waits for the script alone
 	// A session of its own: no terminal, one group to signal, and a mark that its descendants cannot shake off.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -22,6 +22,10 @@ type Options struct {
 	Limit time.Duration // for one run; 0 means 60 s
 	Grace time.Duration // between TERM and KILL; 0 means 5 s
 	Clock board.Clock   // required
+	// Turn has one slot, and is the same for all that run scripts in a process: what a run leaves behind is told from
+	// the rest by there being one run at a time. Nil where there is no other.
+	Turn chan struct{}
+	Env  []string // beside a few variables that are always there
 }
 
 const (
@@ -40,12 +44,7 @@ func Verb(o Options) (actuators.Verb, error) {
 	if o.Dir == "" {
 		o.Dir = "/usr/lib/holdfast/scripts"
 	}
-	if o.Limit == 0 {
-		o.Limit = time.Minute
-	}
-	if o.Grace == 0 {
-		o.Grace = 5 * time.Second
-	}
+	o = o.orDefaults()
 	names, err := list(o.Dir, o.Owner)
 	if err != nil {
 		return actuators.Verb{}, fmt.Errorf("scripts: %w", err)
@@ -53,7 +52,6 @@ func Verb(o Options) (actuators.Verb, error) {
 	if len(names) == 0 {
 		names = []string{""} // an empty list of choices would mean any text
 	}
-	turn := make(chan struct{}, 1) // one script at a time
 	return actuators.Verb{
 		Name: "script",
 		Help: "run an installed script",
@@ -63,15 +61,63 @@ func Verb(o Options) (actuators.Verb, error) {
 		},
 		Class: actuators.Repair,
 		Do: func(ctx context.Context, args actuators.Args) (actuators.Result, error) {
-			select {
-			case turn <- struct{}{}:
-				defer func() { <-turn }()
-			case <-ctx.Done():
-				return nil, fmt.Errorf("script: wait for another: %w", context.Cause(ctx))
+			release, err := o.take(ctx)
+			if err != nil {
+				return nil, err
 			}
+			defer release()
 			return o.run(ctx, args.Text("name"), args.List("args"))
 		},
 	}, nil
+}
+
+func (o Options) orDefaults() Options {
+	if o.Limit == 0 {
+		o.Limit = time.Minute
+	}
+	if o.Grace == 0 {
+		o.Grace = 5 * time.Second
+	}
+	if o.Turn == nil {
+		o.Turn = make(chan struct{}, 1)
+	}
+	return o
+}
+
+// take waits for the turn of this run, and returns what ends it.
+func (o Options) take(ctx context.Context) (release func(), err error) {
+	select {
+	case o.Turn <- struct{}{}:
+		return func() { <-o.Turn }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("script: wait for another: %w", context.Cause(ctx))
+	}
+}
+
+// All runs every script of a directory, in the order of their names, with the same arguments, until one does not
+// succeed: the error names it and says how it ended and what it printed last. A directory that is not there has none.
+func All(ctx context.Context, o Options, args ...string) error {
+	o = o.orDefaults()
+	names, err := list(o.Dir, o.Owner)
+	if err != nil {
+		return fmt.Errorf("scripts: %w", err)
+	}
+	for _, name := range names {
+		release, err := o.take(ctx)
+		if err != nil {
+			return err
+		}
+		result, err := o.run(ctx, name, args)
+		release()
+		if err != nil {
+			if said, _ := result["output"].(string); strings.TrimSpace(said) != "" {
+				lines := strings.Split(strings.TrimSpace(said), "\n")
+				err = fmt.Errorf("%w: %.160s", err, lines[len(lines)-1])
+			}
+			return err
+		}
+	}
+	return nil
 }
 
 func (o Options) run(ctx context.Context, name string, args []string) (actuators.Result, error) {
