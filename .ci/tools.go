@@ -16,6 +16,7 @@ var tools = []struct{ file, pkg string }{
 	{"mosquitto_sub", "mosquitto-clients"},
 	{"openssl", "openssl"},
 	{"bsdiff", "bsdiff"},
+	{"fw_setenv", "libubootenv-tool"},
 	{"dbus-daemon", "dbus-daemon"},
 	{"journalctl", "systemd"},
 	{"systemd-analyze", "systemd"},

@@ -64,7 +64,8 @@ type BootFacts struct {
 	Reset  Reset  // why the machine started
 }
 
-// Trial reports whether the running system is on trial: unless it is committed, the next boot leads to another slot.
+// Trial reports whether the next boot leads to another slot than the running one, unless Commit comes first. That is so
+// on trial, and also between Arm and the restart: which of the two it is knows who armed.
 func (f BootFacts) Trial() bool { return f.Next != f.Booted }
 
 // A Reset is why the machine started, as far as its hardware tells.
@@ -85,9 +86,10 @@ type Boot interface {
 	// that is running now.
 	Arm(id SlotID) error
 	// Disarm takes back what Arm did: the next boot leads to the slot that was good before. In a boot that is on trial it
-	// makes sure of what would happen anyway.
+	// makes sure of what would happen anyway. The bootloader does not fall back to the other slot either until that is
+	// armed: what is in it may be overwritten.
 	Disarm() error
-	// Commit trusts the running system from now on. Boards that count attempts at every boot want it at each that is
-	// healthy.
+	// Commit trusts the running system from now on; an Arm before it is taken back. Boards that count attempts at every
+	// boot want it at each that is healthy.
 	Commit() error
 }

@@ -17,12 +17,13 @@ const SectorBytes = 512
 // blockBytes is what a file takes at least.
 const blockBytes = 4096
 
-// A Disk is a file system in memory that remembers which of its changes a power cut may still undo.
+// A Disk is a file system in memory, with block devices beside it, that remembers which of its changes a power cut may
+// still undo.
 //
 // What a running system sees is the page cache: every write, at once. What a power cut leaves is decided by barriers:
-// bytes and length of a file are sure after its Sync, its name (or absence) after the Sync of its directory, and
-// nothing else is. Each write is kept as 512-byte sectors, each creation, rename and removal as one change of names;
-// CrashStates goes through what may be left of them.
+// bytes and length of a file are sure after its Sync, its name (or absence) after the Sync of its directory, the sectors
+// of a device after the device's Sync, and nothing else is. Each write is kept as 512-byte sectors, each creation, rename
+// and removal as one change of names; CrashStates goes through what may be left of them.
 //
 // A Sync that answers EIO behaves as Linux does: what was waiting is neither sure nor lost, and no later Sync of the same
 // file makes it sure.
@@ -32,7 +33,8 @@ type Disk struct {
 	mu      sync.Mutex
 	seed    uint64
 	dirs    map[string]*directory
-	pending []change // in the order they were made
+	devices map[string]*medium
+	pending []change // of files, in the order they were made
 	ops     int
 	written int64
 	temps   int
@@ -68,8 +70,8 @@ type binding struct {
 	ino  *inode
 }
 
-// A Fault makes operations fail. ENOSPC hits creations and writes (of which half is written), EROFS these and removals,
-// renames and syncs, any other error everything, reads too.
+// A Fault makes operations fail. ENOSPC hits creations and writes of files (of which half is written), EROFS these and
+// removals, renames, syncs and what changes devices, any other error everything, reads too.
 type Fault struct {
 	Err   error
 	Skip  int // so many operations that it could hit pass unharmed
@@ -77,7 +79,9 @@ type Fault struct {
 }
 
 // NewDisk returns an empty disk. The seed decides what is random in it: garbage, and which halves survive.
-func NewDisk(seed uint64) *Disk { return &Disk{seed: seed, dirs: map[string]*directory{}} }
+func NewDisk(seed uint64) *Disk {
+	return &Disk{seed: seed, dirs: map[string]*directory{}, devices: map[string]*medium{}}
+}
 
 // Break installs a fault in place of the one before.
 func (d *Disk) Break(f Fault) {
@@ -111,7 +115,7 @@ func (d *Disk) Ops() int {
 	return d.ops
 }
 
-// Written returns how many bytes were written to files.
+// Written returns how many bytes were written, to files and devices.
 func (d *Disk) Written() int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -145,6 +149,10 @@ func (d *Disk) Digest(seed maphash.Seed) uint64 {
 		}
 		h.WriteByte(0)
 	}
+	for _, name := range slices.Sorted(maps.Keys(d.devices)) {
+		h.WriteString(name)
+		maphash.WriteComparable(&h, d.devices[name].live.sum)
+	}
 	return h.Sum64()
 }
 
@@ -163,39 +171,6 @@ func (d *Disk) Flip(dir, name string, off int64, mask byte) bool {
 		ino.kept[off] ^= mask
 	}
 	return true
-}
-
-// Clone returns a copy that goes its own way, with the same changes pending. Fault and watch stay behind.
-func (d *Disk) Clone() *Disk {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	c := &Disk{seed: d.seed, dirs: map[string]*directory{}, ops: d.ops, written: d.written, temps: d.temps}
-	inodes := map[*inode]*inode{nil: nil}
-	twin := func(i *inode) *inode {
-		if _, ok := inodes[i]; !ok {
-			inodes[i] = &inode{live: slices.Clip(i.live), kept: i.kept}
-		}
-		return inodes[i]
-	}
-	dirs := map[*directory]*directory{nil: nil}
-	for name, dir := range d.dirs {
-		t := newDirectory()
-		for n, i := range dir.live {
-			t.live[n] = twin(i)
-		}
-		for n, i := range dir.kept {
-			t.kept[n] = twin(i)
-		}
-		c.dirs[name], dirs[dir] = t, t
-	}
-	for _, ch := range d.pending {
-		ch.ino, ch.dir, ch.names = twin(ch.ino), dirs[ch.dir], slices.Clone(ch.names)
-		for i := range ch.names {
-			ch.names[i].ino = twin(ch.names[i].ino)
-		}
-		c.pending = append(c.pending, ch)
-	}
-	return c
 }
 
 func newDirectory() *directory {

@@ -23,14 +23,15 @@ var plan = map[string]string{
 	// leaves
 	"agent/shadow": "board/strict", "agent/spool": "", "agent/digest": "",
 	"update/bsdiff": "board/strict",
+	"board/uboot":   "",
 	// nouns
 	"collectors": "board",
 	"actuators":  "board board/strict",
 	"agent/link": "board board/strict agent/shadow",
 	"agent":      "board board/strict collectors actuators agent/link agent/shadow agent/spool agent/digest",
 	// drivers: import nouns, are imported by cmd alone
-	"board/linux":         "board",
-	"board/sim":           "board",
+	"board/linux":         "board board/uboot",
+	"board/sim":           "board board/uboot",
 	"board/boardtest":     "board",
 	"collectors/host":     "collectors board",
 	"collectors/units":    "collectors board",
