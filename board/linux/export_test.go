@@ -2,8 +2,9 @@ package linux
 
 // Parsers of what the kernel and the tools print, for fuzzing.
 var (
-	ParseMounts  = parseMounts
-	ParseCmdline = parseCmdline
+	ParseMounts    = parseMounts
+	ParseCmdline   = parseCmdline
+	ParseEnvConfig = parseEnvConfig
 )
 
 // Mounted returns what fuzzing compares of a mount.
