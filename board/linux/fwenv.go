@@ -60,8 +60,7 @@ func (e *environment) read(ctx context.Context, wanted []string) (uboot.Vars, er
 	return v, nil
 }
 
-// write sets the variables in one write, and drops what the page cache has of the environment, so that what is read
-// next comes from the medium.
+// write sets the variables in one write, and sees to it that what is read next comes from the medium.
 func (e *environment) write(ctx context.Context, v uboot.Vars) error {
 	copies, err := e.copies()
 	if err != nil {
@@ -77,12 +76,22 @@ func (e *environment) write(ctx context.Context, v uboot.Vars) error {
 	if _, err := e.run(ctx, script, e.setenv, "-c", e.config, "-f", noDefault, "-s", "-"); err != nil {
 		return err
 	}
+	_, err = e.carry()
+	return err
+}
+
+// carry makes sure that the environment is on its medium, drops it from the page cache, and returns where it is.
+func (e *environment) carry() ([]envCopy, error) {
+	copies, err := e.copies()
+	if err != nil {
+		return nil, err
+	}
 	for _, c := range copies {
 		if err := c.carry(); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return copies, nil
 }
 
 // run runs a program to its end, without a shell and with nothing of our environment, and returns what it printed.
@@ -183,8 +192,7 @@ func parseEnvConfig(text string) ([]envCopy, error) {
 	return copies, nil
 }
 
-// carry makes sure that a copy on a block device or in a file is on its medium, and drops it from the page cache. Flash
-// without a block layer (MTD, UBI) is written when fw_setenv has ended.
+// carry carries one copy, on a block device or in a file. Flash without a block layer (MTD, UBI) has no page cache.
 func (c envCopy) carry() error {
 	var st unix.Stat_t
 	err := unix.Stat(c.path, &st)

@@ -24,6 +24,7 @@ type medium struct {
 	file  *os.File
 	bytes int64
 	block bool
+	grows bool // a file as long as what was written to it, bytes at most
 	log   *slog.Logger
 
 	closed   bool
@@ -176,9 +177,13 @@ func (m *medium) ReadAt(p []byte, off int64) (int, error) {
 	if err := m.flush(); err != nil {
 		return 0, err
 	}
+	end, err := m.end()
+	if err != nil {
+		return 0, err
+	}
 	for done := 0; done < len(p); {
 		here := off + int64(done)
-		if here >= m.bytes {
+		if here >= end {
 			return done, io.EOF
 		}
 		n, err := m.past(p[done:], here)
@@ -188,6 +193,18 @@ func (m *medium) ReadAt(p []byte, off int64) (int, error) {
 		done += n
 	}
 	return len(p), nil
+}
+
+// end returns how far there is something to read.
+func (m *medium) end() (int64, error) {
+	if !m.grows {
+		return m.bytes, nil
+	}
+	info, err := m.file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return min(info.Size(), m.bytes), nil
 }
 
 // past reads some of the medium, at least one byte.

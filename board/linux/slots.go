@@ -173,16 +173,21 @@ func (i *image) Fixed() (bool, error) {
 		if fixed, err := i.layout.fixedBelow(i.at, mounts, 0); err != nil || !fixed {
 			return false, err
 		}
-		err := unix.Flock(int(i.Fd()), unix.LOCK_SH|unix.LOCK_NB) // Open holds an exclusive one
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return false, nil
-		}
-		if err != nil {
-			return false, fmt.Errorf("image %s: %w", i.Name(), err)
-		}
-		return true, unix.Flock(int(i.Fd()), unix.LOCK_UN)
+		return unlocked(i.File)
 	}
 	return i.layout.fixed(i.at.dev, mounts, 0)
+}
+
+// unlocked reports whether Open has not got the file: it holds an exclusive lock.
+func unlocked(file *os.File) (bool, error) {
+	err := unix.Flock(int(file.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("image %s: %w", file.Name(), err)
+	}
+	return true, unix.Flock(int(file.Fd()), unix.LOCK_UN)
 }
 
 // fixed reports whether nobody can be writing to the block device.

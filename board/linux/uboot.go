@@ -87,9 +87,14 @@ func (b *UBoot) Facts() (board.BootFacts, error) {
 	return board.BootFacts{Booted: booted, Next: next, Reset: b.o.Layout.reset()}, nil
 }
 
+// ask returns the slot that runs and the variables as the medium has them: what a tool that was killed has written is
+// either there, or not believed.
 func (b *UBoot) ask() (board.SlotID, uboot.Vars, error) {
 	booted, err := b.o.Layout.Booted()
 	if err != nil {
+		return "", nil, err
+	}
+	if _, err := b.env.carry(); err != nil {
 		return "", nil, err
 	}
 	v, err := b.env.read(context.Background(), b.script.Variables())
