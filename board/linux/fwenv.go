@@ -73,7 +73,8 @@ func (e *environment) write(ctx context.Context, v uboot.Vars) error {
 	if err != nil {
 		return err
 	}
-	if _, err := e.run(ctx, script, e.setenv, "-c", e.config, "-f", noDefault, "-s", "-"); err != nil {
+	// Not all versions know - for the standard input.
+	if _, err := e.run(ctx, script, e.setenv, "-c", e.config, "-f", noDefault, "-s", "/dev/stdin"); err != nil {
 		return err
 	}
 	_, err = e.carry()
