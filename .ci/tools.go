@@ -17,6 +17,8 @@ var tools = []struct{ file, pkg string }{
 	{"openssl", "openssl"},
 	{"bsdiff", "bsdiff"},
 	{"fw_setenv", "libubootenv-tool"},
+	{"losetup", "mount"},
+	{"mkfs.ext4", "e2fsprogs"},
 	{"dbus-daemon", "dbus-daemon"},
 	{"journalctl", "systemd"},
 	{"systemd-analyze", "systemd"},

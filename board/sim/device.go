@@ -119,6 +119,13 @@ func (v *Device) Sync() error {
 	return nil
 }
 
+// waits reports whether something waits for a Sync.
+func (v *Device) waits() bool {
+	v.disk.mu.Lock()
+	defer v.disk.mu.Unlock()
+	return len(v.m.pending) > 0
+}
+
 // settle makes sure of what waits, except of what a Sync failed on and nobody has written since.
 func (m *medium) settle() {
 	if !slices.ContainsFunc(m.pending, func(w sectorWrite) bool { return w.limbo }) {

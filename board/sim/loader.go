@@ -32,13 +32,23 @@ type Loader struct {
 // Start writes it. Nothing runs before Start.
 func NewLoader(d *Disk) *Loader { return &Loader{env: d.Device("env", 2*envBytes)} }
 
+// ask is load for the running system: what a process that was killed has written is made durable before it is believed.
+func (l *Loader) ask() (v uboot.Vars, copied int, flag byte, err error) {
+	if l.env.waits() {
+		if err := l.env.Sync(); err != nil {
+			return nil, 0, 0, fmt.Errorf("environment: %w", err)
+		}
+	}
+	return l.load()
+}
+
 // load returns the environment in force, and which copy and flag it has. A sector that cannot be read spoils its copy.
 func (l *Loader) load() (v uboot.Vars, copied int, flag byte, err error) {
 	var vars [2]uboot.Vars
 	var flags [2]byte
 	for i := range vars {
 		raw := make([]byte, envBytes)
-		if _, e := l.env.ReadCached(raw, int64(i)*envBytes); e != nil {
+		if _, e := l.env.ReadAt(raw, int64(i)*envBytes); e != nil {
 			err = errors.Join(err, e)
 			continue
 		}
@@ -141,7 +151,7 @@ func (l *Loader) Facts() (board.BootFacts, error) {
 	if l.booted == "" {
 		return board.BootFacts{}, errors.New("boot facts: nothing runs")
 	}
-	v, _, _, err := l.load()
+	v, _, _, err := l.ask()
 	if err != nil {
 		return board.BootFacts{}, fmt.Errorf("boot facts: %w", err)
 	}
@@ -172,7 +182,7 @@ func (l *Loader) Commit() error { return l.change(uboot.Commit) }
 
 // change does the deed by one write of the environment, or by none where nothing changes.
 func (l *Loader) change(deed uboot.Deed) error {
-	v, copied, flag, err := l.load()
+	v, copied, flag, err := l.ask()
 	if err != nil {
 		return fmt.Errorf("%s: %w", deed, err)
 	}

@@ -114,6 +114,42 @@ func TestOneCopyOfTheEnvironmentIsEnough(t *testing.T) {
 	}
 }
 
+func TestWhatTheFactsSayACutDoesNotUndo(t *testing.T) {
+	for n := 1; ; n++ {
+		disk := sim.NewDisk(uint64(n))
+		loader := sim.NewLoader(disk)
+		_, err := loader.Start()
+		do(t, err, loader.Arm("b"))
+		_, err = loader.Start()
+		do(t, err)
+		killed := func() (killed bool) { // in the n-th operation that changes something
+			defer func() { killed = recover() != nil }()
+			seen := 0
+			disk.Watch(func() {
+				if seen++; seen == n {
+					panic("killed")
+				}
+			})
+			do(t, loader.Commit())
+			return
+		}()
+		disk.Watch(nil)
+		if !killed {
+			if n < 3 {
+				t.Fatalf("the commit has %d operations: nothing was killed", n-1)
+			}
+			return
+		}
+		f, err := loader.Facts()
+		do(t, err)
+		for left := range disk.CrashStates() {
+			if id, err := sim.NewLoader(left).Start(); id != f.Next || err != nil {
+				t.Errorf("killed in operation %d, the facts said %s, then a cut leads to %s, %v", n, f.Next, id, err)
+			}
+		}
+	}
+}
+
 func TestAnEnvironmentThatCannotBeWrittenIsAnError(t *testing.T) {
 	disk := sim.NewDisk(1)
 	loader := sim.NewLoader(disk)

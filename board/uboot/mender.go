@@ -38,7 +38,7 @@ func (m Mender) names() [2]string {
 
 // Variables returns what Next and Change want to know.
 func (m Mender) Variables() []string {
-	return []string{"mender_boot_part", "upgrade_available", "bootcount", "bootlimit"}
+	return []string{"mender_boot_part", "mender_boot_part_hex", "upgrade_available", "bootcount", "bootlimit"}
 }
 
 // A mender is what the variables say.

@@ -207,7 +207,7 @@ func TestPrintedIsWhatWasAskedForAndNoMore(t *testing.T) {
 func FuzzConventions(f *testing.F) {
 	f.Add("BOOT_ORDER=A B\nBOOT_A_LEFT=3\nBOOT_B_LEFT=3\n", true)
 	f.Add("BOOT_ORDER=B A R\nBOOT_A_LEFT=0\nBOOT_B_LEFT=1\n", false)
-	f.Add("mender_boot_part=2\nupgrade_available=1\nbootcount=0\nbootlimit=1\n", true)
+	f.Add("mender_boot_part=2\nmender_boot_part_hex=2\nupgrade_available=1\nbootcount=0\nbootlimit=1\n", true)
 	f.Fuzz(func(t *testing.T, out string, first bool) {
 		for _, c := range []struct {
 			by    convention

@@ -30,7 +30,7 @@ var plan = map[string]string{
 	"agent/link": "board board/strict agent/shadow",
 	"agent":      "board board/strict collectors actuators agent/link agent/shadow agent/spool agent/digest",
 	// drivers: import nouns, are imported by cmd alone
-	"board/linux":         "board board/uboot",
+	"board/linux":         "board board/strict board/uboot",
 	"board/sim":           "board board/uboot",
 	"board/boardtest":     "board",
 	"collectors/host":     "collectors board",
