@@ -22,7 +22,7 @@ var plan = map[string]string{
 	"board/strict": "",
 	// leaves
 	"agent/shadow": "board/strict", "agent/spool": "", "agent/digest": "",
-	"update/bsdiff": "board/strict",
+	"update/bsdiff": "board/strict", "update/trust": "board/strict",
 	// nouns
 	"collectors": "board",
 	"actuators":  "board board/strict",
