@@ -48,7 +48,7 @@ func main() {
 			return tests(t, "-count=1", "./cmd/internal/arch")
 		}},
 		{"trust", "the negative suite, whole", func(t *tally) error {
-			return tests(t, "-run=^TestNothingSpoilt|^TestOfWhatever", "./update/trust")
+			return tests(t, "-count=1", "-run=^TestNothingSpoilt|^TestOfWhatever", "./update/trust")
 		}},
 		{"race", "go test -race ./...", func(t *tally) error { return tests(t, "-race", "-timeout=6m", "./...") }},
 		{"fuzz", "every parser, shortly", func(t *tally) error { return fuzz(t, *budget) }},
