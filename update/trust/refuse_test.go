@@ -72,7 +72,7 @@ func TestRootsThatAreRefused(t *testing.T) {
 		{"by others", nil, root(rootOf(2, c), keyNamed("x", "y", "z")...), trust.ErrSignature, "2.root.json"},
 		{"the same again", nil, root(rootOf(1, c), all...), trust.ErrRollback, "2.root.json"},
 		{"one left out", nil, root(rootOf(3, c), all...), trust.ErrMismatch, "2.root.json"},
-		{"version at the limit", nil, root(with(rootOf(2, c), "version", 1<<53), all...), trust.ErrMismatch,
+		{"version at the limit", nil, root(with(rootOf(2, c), "version", int64(1)<<53), all...), trust.ErrMismatch,
 			"2.root.json"},
 		{"version beyond it", nil, one("2.root.json", []byte(strings.Replace(string(sign(rootOf(2, c), all...)),
 			`"version":2`,

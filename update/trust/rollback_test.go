@@ -114,7 +114,8 @@ func TestNoMoreThan256RootsAreWalked(t *testing.T) {
 // Whoever had the key of the timestamp or the snapshot may have counted the versions up; with new keys they begin anew.
 func TestNewKeysHealVersionsThatWereCountedUp(t *testing.T) {
 	ahead := newPlan()
-	ahead.timestamp["version"], ahead.snapshot["version"], ahead.targets["version"] = 1<<53, 1<<53, 1<<53
+	const most = int64(1) << 53
+	ahead.timestamp["version"], ahead.snapshot["version"], ahead.targets["version"] = most, most, most
 	s := updated(t, ahead.start(), ahead.files())
 	for name, tt := range map[string]struct {
 		change func(cast)
