@@ -84,7 +84,9 @@ func fuzz(t *tally, budget time.Duration) error {
 var errNoInput = errors.New("no failing input was found")
 
 func (one target) run(share time.Duration) error {
-	out, err := exec.Command("go", "test", "-run=^$", "-fuzz=^"+one.name+"$", "-fuzztime="+share.String(), one.pkg).CombinedOutput()
+	// Unless told otherwise, go test spends up to a minute on making the first input of interest smaller, and fuzzes no more.
+	out, err := exec.Command("go", "test", "-run=^$", "-fuzz=^"+one.name+"$", "-fuzztime="+share.String(),
+		"-fuzzminimizetime=10x", one.pkg).CombinedOutput()
 	if err == nil {
 		return nil
 	}

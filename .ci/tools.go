@@ -15,6 +15,7 @@ var tools = []struct{ file, pkg string }{
 	{"mosquitto", "mosquitto"},
 	{"mosquitto_sub", "mosquitto-clients"},
 	{"openssl", "openssl"},
+	{"python3", "python3"},
 	{"bsdiff", "bsdiff"},
 	{"fw_setenv", "libubootenv-tool"},
 	{"losetup", "mount"},

@@ -18,27 +18,29 @@ const (
 	pathBytes   = 160 // longest path in an error
 )
 
-// scan reads data once, building the tree and comparing it with t; a nil t takes anything.
-func scan(data []byte, t reflect.Type, l Limits) (any, *Error) {
+// scan reads data once, comparing it with t; a nil t takes anything. With tree it builds the tree, without it returns
+// nothing of use, and holds the names of the objects it is in and no more.
+func scan(data []byte, t reflect.Type, l Limits, tree bool) (any, *Error) {
 	l = l.orDefaults()
 	if len(data) > l.Bytes {
 		return nil, &Error{Problem: fmt.Sprintf("%d bytes, more than the %d allowed", len(data), l.Bytes)}
 	}
-	s := &scanner{data: data, limits: l, fields: map[reflect.Type]map[string]reflect.Type{}}
-	tree, problem := s.value(t, 0)
+	s := &scanner{data: data, limits: l, tree: tree, fields: map[reflect.Type]map[string]reflect.Type{}}
+	v, problem := s.value(t, 0)
 	if problem != nil {
 		return nil, problem
 	}
 	if s.space(); s.pos < len(data) {
 		return nil, s.problem("unexpected %s after the end of the document", s.here())
 	}
-	return tree, nil
+	return v, nil
 }
 
 type scanner struct {
 	data    []byte
 	pos     int
 	limits  Limits
+	tree    bool
 	members int
 	path    []string
 	fields  map[reflect.Type]map[string]reflect.Type
@@ -172,9 +174,14 @@ func (s *scanner) object(w want, depth int) (any, *Error) {
 		if s.space(); !s.take(':') {
 			return nil, s.problem("unexpected %s, ':' is wanted", s.here())
 		}
-		if object[key], problem = s.item(key, t, depth); problem != nil {
+		v, problem := s.item(key, t, depth)
+		if problem != nil {
 			return nil, problem
 		}
+		if !s.tree {
+			v = nil // the name alone is kept, for its double
+		}
+		object[key] = v
 		if s.space(); s.take('}') {
 			return object, nil
 		}
@@ -221,14 +228,16 @@ func (s *scanner) array(w want, depth int) (any, *Error) {
 	}
 	start := s.pos
 	s.pos++
-	array := []any{}
+	array, n := []any{}, 0
 	if s.space(); !s.take(']') {
 		for {
-			v, problem := s.item(strconv.Itoa(len(array)), element, depth)
+			v, problem := s.item(strconv.Itoa(n), element, depth)
 			if problem != nil {
 				return nil, problem
 			}
-			array = append(array, v)
+			if n++; s.tree {
+				array = append(array, v)
+			}
 			if s.space(); s.take(']') {
 				break
 			}
@@ -237,8 +246,8 @@ func (s *scanner) array(w want, depth int) (any, *Error) {
 			}
 		}
 	}
-	if !w.any && w.kind() == reflect.Array && len(array) != w.t.Len() {
-		return nil, s.problemAt(start, "%d elements where %d are wanted", len(array), w.t.Len())
+	if !w.any && w.kind() == reflect.Array && n != w.t.Len() {
+		return nil, s.problemAt(start, "%d elements where %d are wanted", n, w.t.Len())
 	}
 	return array, nil
 }

@@ -58,7 +58,7 @@ func (e *Error) Error() string {
 
 // Tree decodes data to map[string]any, []any, string, float64, bool and nil. The error is an *Error.
 func Tree(data []byte, l Limits) (any, error) {
-	tree, problem := scan(data, nil, l)
+	tree, problem := scan(data, nil, l, true)
 	if problem != nil {
 		return nil, problem
 	}
@@ -74,7 +74,7 @@ func Unmarshal(data []byte, v any, l Limits) error {
 	if t == nil || t.Kind() != reflect.Pointer || reflect.ValueOf(v).IsNil() {
 		return &Error{Problem: fmt.Sprintf("cannot decode into %T, it takes a pointer", v)}
 	}
-	if _, problem := scan(data, t.Elem(), l); problem != nil {
+	if _, problem := scan(data, t.Elem(), l, false); problem != nil {
 		return problem
 	}
 	err := json.Unmarshal(data, v)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -22,8 +23,8 @@ var plan = map[string]string{
 	"board/strict": "",
 	// leaves
 	"agent/shadow": "board/strict", "agent/spool": "", "agent/digest": "",
-	"update/bsdiff": "board/strict",
-	"board/uboot":   "",
+	"update/bsdiff": "board/strict", "update/trust": "board/strict",
+	"board/uboot": "",
 	// nouns
 	"collectors": "board",
 	"actuators":  "board board/strict",
@@ -85,5 +86,27 @@ func TestImportsStayOnTheFloorPlan(t *testing.T) {
 	}
 	if seen < 5 {
 		t.Fatalf("go list found %d packages: the check saw nothing", seen)
+	}
+}
+
+// What operators and tests use is large, or wants cgo: none of it goes onto the board.
+func TestTheDeviceCarriesNoneOfTheOperatorsLibraries(t *testing.T) {
+	cmd := exec.Command("go", "list", "-deps", module+"cmd/holdfast")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	deps := strings.Fields(string(out))
+	if !slices.Contains(deps, module+"agent") {
+		t.Fatal("go list does not name the agent: the check saw nothing")
+	}
+	for _, dep := range deps {
+		for _, kept := range []string{"github.com/theupdateframework/", "github.com/sigstore/", "github.com/icedream/",
+			"github.com/DataDog/", "github.com/spf13/", "github.com/mochi-mqtt/"} {
+			if strings.HasPrefix(dep, kept) {
+				t.Errorf("holdfast carries %s", dep)
+			}
+		}
 	}
 }
