@@ -104,7 +104,7 @@ func (a *Applier) work(ctx context.Context, from, to int, patch io.Reader, told 
 	if err := m.check(); err != nil { // one that was put together instead of parsed has bounds too
 		return err
 	}
-	a.ahead.depth = batches
+	a.ahead.enough(min(batches, spares+len(m.Segments)*int((m.SpanBytes()-1)/batchBytes)))
 	out, stop := a.ahead.start(ctx, a.Old, func(ctx context.Context) {
 		for n := from; n < to && a.ahead.segment(ctx, m, n, patch); n++ {
 		}
@@ -134,7 +134,7 @@ func (a *Applier) Repair(ctx context.Context, full *Manifest, n int, image io.Re
 	if err := full.check(); err != nil {
 		return err
 	}
-	a.spare.depth = spares
+	a.spare.enough(spares)
 	out, stop := a.spare.start(ctx, nothing{}, func(ctx context.Context) { a.spare.segment(ctx, full, n, image) })
 	defer stop()
 	if err := a.take(ctx, full, n, &a.spare, out, &a.Stats.Full); err != nil {

@@ -28,6 +28,8 @@ var (
 	ErrOutput = errors.New("the old image does not make it")
 	// ErrStream means that the bytes of the patch are not those that were made, or break a bound.
 	ErrStream = errors.New("the patch is damaged")
+	// ErrWrite means that the new image cannot be written.
+	ErrWrite = errors.New("write new image")
 	// ErrOld means that the old image is another one.
 	ErrOld = errors.New("the old image is not the one this patch was made from")
 	// ErrFormat means that a header or manifest cannot be accepted.

@@ -119,7 +119,7 @@ func ApplyForeign(ctx context.Context, old, patch Reader, neu io.WriterAt) (int6
 		return 0, err
 	}
 	a := &Applier{New: neu}
-	a.ahead.depth = batches
+	a.ahead.enough(batches)
 	out, stop := a.ahead.start(ctx, old, func(context.Context) {
 		err := a.ahead.follow(t, &walk{left: size, oldBytes: old.Bytes})
 		if err != nil {

@@ -42,8 +42,7 @@ type ending struct {
 // A pipeline decodes segments and adds old to them, each on a goroutine of its own, ahead of the one that takes the
 // batches: on two cores the three take half as long as one after the other. What it holds is allocated once.
 type pipeline struct {
-	depth   int         // batches
-	free    chan *batch // of depth, so that giving one back never waits
+	free    chan *batch // as long as there are batches, so that giving one back never waits
 	decoded chan *batch // of as many, likewise
 	now     *batch      // that is filled
 	ctx     context.Context
@@ -54,18 +53,23 @@ type pipeline struct {
 	group  []byte
 }
 
+// enough makes the batches, where there are none yet.
+func (p *pipeline) enough(n int) {
+	if p.free != nil {
+		return
+	}
+	p.free = make(chan *batch, n)
+	for range n {
+		p.free <- &batch{buf: make([]byte, 0, batchBytes)}
+	}
+}
+
 // start runs decode, which fills batches with room and ends each segment with finish. The batches come out in order, and
 // are given back with release. stop ends what was started, and must be called.
 func (p *pipeline) start(ctx context.Context, old io.ReaderAt, decode func(context.Context)) (out <-chan *batch, stop func()) {
-	if p.free == nil {
-		p.free = make(chan *batch, p.depth)
-		for range p.depth {
-			p.free <- &batch{buf: make([]byte, 0, batchBytes)}
-		}
-	}
 	ctx, cancel := context.WithCancel(ctx)
-	mixed := make(chan *batch, p.depth) // so that handing on never waits
-	p.ctx, p.decoded = ctx, make(chan *batch, p.depth)
+	mixed := make(chan *batch, cap(p.free)) // so that handing on never waits
+	p.ctx, p.decoded = ctx, make(chan *batch, cap(p.free))
 	go func() {
 		defer close(p.decoded)
 		decode(ctx)

@@ -122,13 +122,7 @@ func (s *sink) write(p []byte, from, to int) error {
 	n, err := s.a.New.WriteAt(p[from:to], s.at+int64(from))
 	s.a.Stats.Written += int64(n)
 	if err != nil {
-		return &writeError{fmt.Errorf("write new image at %d: %w", s.at+int64(from), err)}
+		return fmt.Errorf("%w at %d: %w", ErrWrite, s.at+int64(from), err)
 	}
 	return nil
 }
-
-// A writeError is New's own, and not the patch's.
-type writeError struct{ err error }
-
-func (e *writeError) Error() string { return e.err.Error() }
-func (e *writeError) Unwrap() error { return e.err }
