@@ -64,9 +64,9 @@ type BootFacts struct {
 	Reset  Reset  // why the machine started
 }
 
-// Trial reports whether the next boot leads to another slot than the running one, unless Commit comes first. That is so
-// on trial, and also between Arm and the restart: which of the two it is knows who armed.
-func (f BootFacts) Trial() bool { return f.Next != f.Booted }
+// Leaving reports whether the next boot leads to another slot, if nothing changes: the running system is on trial, or the
+// other slot is armed. Which of the two it is, the bootloader does not say.
+func (f BootFacts) Leaving() bool { return f.Next != f.Booted }
 
 // A Reset is why the machine started, as far as its hardware tells.
 type Reset string
