@@ -30,6 +30,7 @@ var plan = map[string]string{
 	"actuators":  "board board/strict",
 	"agent/link": "board board/strict agent/shadow",
 	"agent":      "board board/strict collectors actuators agent/link agent/shadow agent/spool agent/digest",
+	"update":     "board board/strict update/bsdiff update/trust",
 	// drivers: import nouns, are imported by cmd alone
 	"board/linux":         "board board/strict board/uboot",
 	"board/sim":           "board board/uboot",
@@ -44,7 +45,9 @@ var plan = map[string]string{
 	"actuators/power":     "actuators board",
 	"agent/link/mqtt":     "agent/link board",
 	"agent/link/linktest": "agent/link board",
-	"agent/warden":        "agent actuators board board/strict",
+	"agent/fetch":         "agent board",
+	"agent/warden":        "agent actuators board board/strict update",
+	"update/updatetest":   "update update/bsdiff update/trust",
 	"agent/local":         "agent board board/strict",
 }
 
