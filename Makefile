@@ -9,7 +9,7 @@ endif
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
 DIST     := dist
-LDFLAGS  := -s -w -X main.version=$(VERSION)
+LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.builtAt=$(SOURCE_DATE_EPOCH)
 GOBUILD  := go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 DEVICES  := armv6 armv7 arm64 riscv64 amd64
 OPERATOR := linux-amd64 linux-arm64 darwin-amd64 darwin-arm64 windows-amd64 windows-arm64
@@ -23,7 +23,7 @@ env-riscv64 := GOARCH=riscv64
 env-amd64   := GOARCH=amd64
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test bench bench-delta fuzz cross sizes man deb deb-test clean FORCE
+.PHONY: help build demo test bench bench-delta cut fuzz cross sizes man deb deb-test clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -49,6 +49,12 @@ PAIRS ?=
 bench-delta: ## measure patches beside bsdiff, xdelta3, zstd and zchunk: PAIRS=DIR of X.old and X.new
 	@test -n "$(PAIRS)" || { echo 'hint: make bench-delta PAIRS=DIR, a directory of pairs X.old and X.new' >&2; exit 2; }
 	@mkdir -p bin && go build -o bin/benchdelta ./cmd/internal/benchdelta && bin/benchdelta $(BENCHFLAGS) $(PAIRS)
+
+STATES ?= 1000000
+cut: ## cut the power at every moment of updates and recoveries, STATES (1000000) of them; about half an hour
+	@mkdir -p bin && go test -c -o bin/cut.test ./update
+	@cd update && HOLDFAST_CUT_STATES=$(STATES) GOGC=400 ../bin/cut.test -test.run '^TestAPowerCutAtAnyMoment$$' -test.timeout 6h >../bin/cut.log; \
+		status=$$?; grep -v ' states, ' ../bin/cut.log; grep ' states, ' ../bin/cut.log; exit $$status
 
 fuzz: ## fuzz every parser for FUZZTIME (5m) in all
 	@mkdir -p bin && go build -o bin/test .ci/*.go && bin/test -only fuzz -fuzz $(FUZZTIME)
