@@ -28,6 +28,8 @@ type Verb struct {
 	Destructive bool `json:"destructive,omitempty"`
 	// Class is what a Limiter counts the deed as: Reboot, Repair, or empty for what needs no limit.
 	Class string `json:"class,omitempty"`
+	// Aside verbs may be done beside others: they look after their own turns, take long, and have no class.
+	Aside bool `json:"aside,omitempty"`
 	// Do does the deed. A result may come with an error: what a script printed before it stopped.
 	Do func(ctx context.Context, args Args) (Result, error) `json:"-"`
 }

@@ -24,6 +24,10 @@ type ServerOptions struct {
 	Conns int
 	// Deed bounds one deed, whatever the caller asks for; 0 means 30 minutes.
 	Deed time.Duration
+	// Aside bounds a deed beside others, which may wait for a slow link; 0 means 6 hours.
+	Aside time.Duration
+	// Busy says that there is work that nobody asks for: an idle server stays. Nil: never.
+	Busy func() bool
 	// Stall bounds the wait for a request, and for each frame of a stream; 0 means 30 s.
 	Stall time.Duration
 }
@@ -45,6 +49,12 @@ func NewServer(o ServerOptions) *Server {
 	o.Conns = min(o.Conns, 64)
 	if o.Deed <= 0 {
 		o.Deed = 30 * time.Minute
+	}
+	if o.Aside <= 0 {
+		o.Aside = 6 * time.Hour
+	}
+	if o.Busy == nil {
+		o.Busy = func() bool { return false }
 	}
 	if o.Stall <= 0 {
 		o.Stall = 30 * time.Second
@@ -77,6 +87,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		case err := <-failure:
 			return err
 		case <-idled:
+			if s.o.Busy() {
+				continue
+			}
 			s.o.Log.Debug("warden is idle and ends")
 			return nil
 		case <-ends:

@@ -109,6 +109,9 @@ func (n *session) request(ctx context.Context, f frame) error {
 		return err
 	}
 	limit := n.s.o.Deed
+	if n.s.aside(r.Verb) {
+		limit = n.s.o.Aside
+	}
 	if asked := time.Duration(r.TimeoutMS) * time.Millisecond; r.TimeoutMS > 0 && r.TimeoutMS < limit.Milliseconds() {
 		limit = asked
 	}
@@ -245,11 +248,13 @@ func (n *session) answer(r *request, result actuators.Result, err error) error {
 
 // do does the deed when its turn comes.
 func (s *Server) do(ctx context.Context, r *request, streams []actuators.Stream) (actuators.Result, error) {
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%s: %w with another deed", r.Verb, ErrBusy)
+	if !s.aside(r.Verb) {
+		select {
+		case s.turn <- struct{}{}:
+			defer func() { <-s.turn }()
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s: %w with another deed", r.Verb, ErrBusy)
+		}
 	}
 	if ctx.Err() != nil { // both were ready
 		return nil, fmt.Errorf("%s: not begun: %w", r.Verb, context.Cause(ctx))
@@ -266,4 +271,16 @@ func (s *Server) do(ctx context.Context, r *request, streams []actuators.Stream)
 		return nil, err
 	}
 	return s.o.Set.Do(actuators.WithStreams(ctx, streams...), r.Verb, args)
+}
+
+// aside reports whether a verb is done beside others.
+func (s *Server) aside(verb string) bool {
+	v, err := s.o.Set.Lookup(verb)
+	return err == nil && v.Aside
+}
+
+// Do does a deed on the server's own account, when its turn comes.
+func (s *Server) Do(ctx context.Context, verb, reason string) error {
+	_, err := s.do(ctx, &request{Verb: verb, Reason: reason}, nil)
+	return err
 }
