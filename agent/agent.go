@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +31,7 @@ type Parts struct {
 	Streams  []collectors.Stream
 	Verbs    []actuators.Verb // beside the agent's own ping and sample
 	Allow    []string         // what of them the cloud may ask for
+	Updates  *Updates         // nil where nothing can be updated
 	Relays   []string         // outputs the shadow may hold at a level, by the verb relay.set
 	Watch    func([]string)   // takes the list of units whose state is reported; nil where there are none
 	Settings Settings         // what the configuration says
@@ -92,6 +95,7 @@ type Agent struct {
 	core     *core
 	drain    *drain
 	commands *commander
+	updates  *updating // nil without updates
 	runner   *collectors.Runner
 	counters atomic.Pointer[Counters] // a snapshot the core leaves for the self source
 	recovery spool.Recovery
@@ -129,6 +133,7 @@ func New(p Parts) (*Agent, error) {
 		limit: p.Policy.FarewellLimit, window: window, in: make(chan put, 64), link: make(chan bool, 1),
 		flying: map[uint64]flight{}, acks: make(chan ack, window)}
 	a.core = newCore(a)
+	a.newUpdating()
 	if err := a.newCommander(); err != nil {
 		return nil, err
 	}
@@ -140,7 +145,7 @@ func New(p Parts) (*Agent, error) {
 func (a *Agent) newCommander() error {
 	p := &a.parts
 	verbs, err := actuators.NewSet(actuators.Options{Allow: p.Allow, Clock: p.Board.Clock},
-		append([]actuators.Verb{a.ping(), a.sample()}, p.Verbs...)...)
+		append([]actuators.Verb{a.ping(), a.sample()}, a.poking(p.Verbs)...)...)
 	if err != nil {
 		return fmt.Errorf("commands: %w", err)
 	}
@@ -153,6 +158,49 @@ func (a *Agent) newCommander() error {
 		return err
 	}
 	return nil
+}
+
+// Updates is how an agent brings updates.
+type Updates struct {
+	Kinds []string // that the warden knows: "system", "agent", "content"
+	Ask   func(ctx context.Context, verb string, args actuators.Args) (actuators.Result, error)
+	Open  func(job *UpdateJob) (Repository, error)
+}
+
+func (a *Agent) newUpdating() {
+	p := a.parts.Updates
+	if p == nil || len(p.Kinds) == 0 {
+		return
+	}
+	g := &updating{kinds: p.Kinds, jobs: make(chan json.RawMessage, 1), poke: make(chan struct{}, 1), core: a.core, record: a.keep}
+	g.u = &Updater{Ask: p.Ask, Open: p.Open, Clock: a.parts.Board.Clock, Log: a.parts.Log, Tell: g.tell,
+		Health: func(ctx context.Context) (h Health, err error) {
+			err = a.core.look(ctx, func(c *core) { h = c.health() })
+			return h, err
+		}}
+	a.updates, a.core.jobs = g, g.job
+}
+
+// poking returns the verbs with those of updates waking the goroutine that drives them.
+func (a *Agent) poking(verbs []actuators.Verb) []actuators.Verb {
+	if a.updates == nil {
+		return verbs
+	}
+	out := slices.Clone(verbs)
+	for i, v := range out {
+		if !strings.HasPrefix(v.Name, "update.") {
+			continue
+		}
+		out[i].Do = func(ctx context.Context, args actuators.Args) (actuators.Result, error) {
+			result, err := v.Do(ctx, args)
+			select {
+			case a.updates.poke <- struct{}{}:
+			default:
+			}
+			return result, err
+		}
+	}
+	return out
 }
 
 // keep puts an event on flash and returns when it is there.
@@ -214,6 +262,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		start(work, "collectors", func(ctx context.Context) error { return a.runner.Run(ctx, a.core.feel) }),
 		start(work, "commands", a.commands.run),
 		start(work, "commands", a.commands.slow),
+	}
+	if a.updates != nil {
+		working = append(working, start(work, "updates", a.updates.run))
 	}
 	for _, side := range a.parts.Side {
 		working = append(working, start(work, "side", side))

@@ -3,10 +3,8 @@ package agent
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"holdfast/agent/link"
@@ -39,6 +37,7 @@ type core struct {
 	commands chan<- json.RawMessage // set with the commander
 	broken   error                  // why the command ledger cannot be trusted
 	relays   func(ctx context.Context, name string, on bool) error
+	jobs     func(json.RawMessage) // takes update jobs; nil where there are none
 
 	base     Settings
 	settings Settings
@@ -55,10 +54,11 @@ type core struct {
 	attempt  uint64            // counts the attempts to send an answer
 	flying   uint64            // the attempt at the first of results that is under way, 0 for none
 	awaited  int               // publications that will come back through settled
-	askAgain bool              // the question for the desired state was refused
-	locked   map[string]bool   // desired levels of outputs whose interlock holds
-	applied  bool              // some settings were brought into force
-	streams  map[string]bool   // sources that speak for themselves, whose samples are not reduced
+	job      jobState
+	askAgain bool            // the question for the desired state was refused
+	locked   map[string]bool // desired levels of outputs whose interlock holds
+	applied  bool            // some settings were brought into force
+	streams  map[string]bool // sources that speak for themselves, whose samples are not reduced
 	spool    spoolStats
 	lastFed  time.Time
 	tooLarge uint64 // samples dropped because no record holds them
@@ -81,6 +81,7 @@ type settled struct {
 	report string // token of a report of state
 	result uint64 // attempt at an answer
 	status bool
+	job    bool
 }
 
 // awaitedAtMost bounds the publications under way whose end the core wants to know. There are rarely more than two; a
@@ -255,6 +256,8 @@ func (c *core) cameUp(now time.Time, up *link.Up) {
 	c.report(now)
 	c.flying = 0
 	c.sendResult()
+	c.job.again()
+	c.sendJob()
 	c.count()
 }
 
@@ -306,6 +309,8 @@ func (c *core) inbound(in link.Inbound) {
 				c.answer(body)
 			}
 		}
+	case in.Job != nil && c.jobs != nil:
+		c.jobs(in.Job.Body)
 	case in.Answer != nil:
 		var err error
 		if in.Answer.Code != 0 {
@@ -315,103 +320,6 @@ func (c *core) inbound(in link.Inbound) {
 		}
 		c.reported.answered(in.Answer.Token, err)
 		if err == nil {
-			c.report(c.clock.Now())
-		}
-	}
-}
-
-// publish hands over a message of the core's own. Its end comes back through settled if it bears a mark, also when it is
-// known before Publish returns: there is room for all that are awaited, so that nobody waits for the core, which may be
-// the one that calls.
-func (c *core) publish(m link.Message, mark settled) {
-	if mark == (settled{}) {
-		c.parts.Conn.Publish(m, func(error) {})
-		return
-	}
-	if c.awaited >= cap(c.settled) {
-		mark.err = fmt.Errorf("%w: too much is under way", link.ErrDown)
-		c.close(mark)
-		return
-	}
-	c.awaited++
-	c.parts.Conn.Publish(m, func(err error) {
-		mark.err = err
-		c.settled <- mark
-	})
-}
-
-func (c *core) sayStatus(online bool, reason string) {
-	m, err := c.parts.Dialect.Encode(link.Outbound{Status: &link.Status{Online: online, Since: c.clock.Now().UTC().Truncate(time.Second),
-		Agent: c.parts.Version, Reason: reason}})
-	if err != nil {
-		c.log.Warn("status", "err", err)
-		return
-	}
-	c.publish(m, settled{status: !online})
-}
-
-// answer queues a command's answer.
-func (c *core) answer(body json.RawMessage) {
-	if len(c.results) >= maxResults {
-		c.results = slices.Delete(c.results, 0, 1)
-		c.flying = 0
-	}
-	c.results = append(c.results, body)
-	c.sendResult()
-}
-
-// sendResult sends the oldest answer, one at a time.
-func (c *core) sendResult() {
-	for c.flying == 0 && c.link.up && len(c.results) > 0 {
-		m, err := c.parts.Dialect.Encode(link.Outbound{Result: c.results[0]})
-		if err != nil {
-			c.unfit(err)
-			continue
-		}
-		c.attempt++
-		c.flying = c.attempt
-		c.publish(m, settled{result: c.attempt})
-		return
-	}
-}
-
-const unfitText = "done, but the answer cannot be sent: it is too large"
-
-// unfit puts a short answer in the place of one that cannot be sent.
-func (c *core) unfit(err error) {
-	var old answer
-	_ = json.Unmarshal(c.results[0], &old) // our own words; without an id there is nobody to tell
-	c.log.Warn("answer dropped", "id", old.ID, "err", err)
-	body, _ := json.Marshal(answer{ID: old.ID, Error: unfitText}) // two texts always marshal
-	if old.ID == "" || old.Error == unfitText {
-		c.results = slices.Delete(c.results, 0, 1)
-		return
-	}
-	c.results[0] = body
-}
-
-// settle closes a publication that was awaited.
-func (c *core) settle(s settled) {
-	c.awaited--
-	c.close(s)
-}
-
-func (c *core) close(s settled) {
-	switch {
-	case s.result != 0 && s.result == c.flying:
-		c.flying = 0
-		switch {
-		case s.err == nil:
-			c.results = slices.Delete(c.results, 0, 1)
-		case errors.Is(s.err, link.ErrDown): // sent again when the link is back, or at the next tick
-			return
-		default:
-			c.unfit(s.err)
-		}
-		c.sendResult()
-	case s.report != "":
-		c.reported.published(s.report, s.err, c.parts.Dialect.Session().Limits.AnswersState)
-		if s.err == nil {
 			c.report(c.clock.Now())
 		}
 	}
@@ -445,6 +353,7 @@ func (c *core) housekeep() {
 		c.open()
 	}
 	c.sendResult()
+	c.sendJob()
 	c.report(now)
 }
 

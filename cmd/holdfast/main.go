@@ -10,13 +10,27 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
+	"time"
 
 	"holdfast/cmd/internal/config"
 )
 
 // version is set by the linker.
 var version = "dev"
+
+// builtAt is when, in seconds since 1970; set by the linker, too.
+var builtAt = ""
+
+// built is a time that has certainly passed; zero when the program was built without a word about it.
+func built() time.Time {
+	n, err := strconv.ParseInt(builtAt, 10, 64)
+	if err != nil || n <= 0 {
+		return time.Time{}
+	}
+	return time.Unix(n, 0).UTC()
+}
 
 // Exit codes of both programs.
 const (
@@ -47,6 +61,7 @@ func commands() []command {
 	return []command{
 		{"run", "measure, keep the shadow, obey commands", runCommand},
 		{"warden", "do what needs power, on behalf of run", wardenCommand},
+		{"update", "move this board to another release, without a server", updateCommand},
 		{"status", "show what the running agent does", statusCommand},
 		{"doctor", "find what is wrong, and say what to do", doctorCommand},
 		{"version", "print the version", versionCommand},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 	"holdfast/agent"
 	"holdfast/agent/local"
+	"holdfast/cmd/internal/wire"
 )
 
 func statusCommand(ctx context.Context, args []string, std streams) error {
@@ -23,6 +25,7 @@ func statusCommand(ctx context.Context, args []string, std streams) error {
 	var o overrides
 	o.flags(f)
 	asJSON := f.Bool("json", false, "print one JSON object")
+	past := f.Bool("history", false, "how the last updates ended, and why")
 	if err := parse(f, args); err != nil {
 		return err
 	}
@@ -32,6 +35,9 @@ func statusCommand(ctx context.Context, args []string, std streams) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
+	if *past {
+		return printHistory(ctx, wire.Updater(c, slog.New(slog.DiscardHandler)), std.out, *asJSON)
+	}
 	path := filepath.Join(c.RunDir, local.Name)
 	s, err := local.Ask(ctx, path)
 	switch {

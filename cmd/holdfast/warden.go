@@ -35,7 +35,7 @@ func wardenCommand(ctx context.Context, args []string, std streams) (err error) 
 	}
 	// Only systemd starts it again when it is asked.
 	idle := !*stay && os.Getenv("LISTEN_FDS") != ""
-	w, err := wire.NewWarden(c, logger(std.err, level), idle)
+	w, err := wire.NewWarden(wire.WardenOptions{Config: c, Version: version, Built: built(), Log: logger(std.err, level), Idle: idle})
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ Exit codes: 0 done, 1 the deed did not succeed, 2 wrong usage or configuration, 
 		id   string
 		cmds []*cobra.Command
 	}{
-		{"fleet", []*cobra.Command{newDemo(c), newWatch(c), newShadow(c), newCommand(c), newRecord(c)}},
+		{"fleet", []*cobra.Command{newDemo(c), newWatch(c), newShadow(c), newCommand(c), newUpdate(c), newRecord(c)}},
 		{"site", []*cobra.Command{newHub(c), newPKI(c)}},
 		{"image", []*cobra.Command{delta.Command()}},
 		{"", []*cobra.Command{newMan(), newVersion(c)}},

@@ -33,6 +33,8 @@ type Config struct {
 	Thresholds Thresholds           `toml:"thresholds" doc:"Limits in percent that rules can name; the shadow's cpu, memory and network override them."`
 	Shadow     Shadow               `toml:"shadow" doc:"How a desired change is tried."`
 	Warden     Warden               `toml:"warden" doc:"The process with power."`
+	Update     Update               `toml:"update" doc:"Moving the machine from one signed image to the next; see docs/updates.md. The cloud cannot change any of it."`
+	Power      Power                `toml:"power" doc:"Restarting the machine."`
 	Scripts    Scripts              `toml:"scripts" doc:"Scripts the warden may run by name."`
 	Log        Log                  `toml:"log" doc:"The agent's own log."`
 }
@@ -153,6 +155,11 @@ type Warden struct {
 	Idle   Duration `toml:"idle" doc:"How long it waits for work before it ends; systemd starts it again when it is asked."`
 }
 
+// Power is how the machine is restarted.
+type Power struct {
+	Reboot []string `toml:"reboot" doc:"Program and arguments that restart the machine. Empty: systemd is asked."`
+}
+
 // Scripts are what the warden may run.
 type Scripts struct {
 	Dir     string   `toml:"dir" doc:"A directory of executables that only root can write."`
@@ -179,12 +186,13 @@ func Default() Config {
 		Journal: Journal{Priority: "warning", LinesPerMinute: 60, LineBytes: 1 << 10},
 		Spool:   Spool{LimitBytes: 16 << 20, RAMBytes: 256 << 10, HoldOff: Duration(time.Minute)},
 		Commands: Commands{Allow: []string{"ping", "sample", "relay.set", "unit.restart", "reboot",
-			"log.tail"}},
+			"log.tail", "update.status", "update.history", "update.pause", "update.resume", "update.cancel"}},
 		Limits:     Limits{RebootsPerHour: 3, RebootsPerDay: 10, RepairsPerHour: 20, RepairsPerDay: 100},
 		Thresholds: Thresholds{CPU: 90, Memory: 90, Network: 90},
 		Shadow: Shadow{LimitBytes: 8 << 10, Trial: Duration(2 * time.Minute),
 			LinkGrace: Duration(5 * time.Minute)},
 		Warden:  Warden{User: "holdfast", Idle: Duration(30 * time.Second)},
+		Update:  defaultUpdate(),
 		Scripts: Scripts{Dir: "/usr/lib/holdfast/scripts", Timeout: Duration(time.Minute)},
 		Log:     Log{Level: "info"},
 	}

@@ -17,7 +17,8 @@ func CollectorNames() []string {
 
 // CommandNames are the commands that can be allowed.
 func CommandNames() []string {
-	return []string{"ping", "sample", "relay.set", "unit.restart", "reboot", "log.tail", "script"}
+	return []string{"ping", "sample", "relay.set", "unit.restart", "reboot", "log.tail", "script", "update.status", "update.history",
+		"update.pause", "update.resume", "update.cancel"}
 }
 
 // names finds collectors and commands that there are not.

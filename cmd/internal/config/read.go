@@ -238,12 +238,14 @@ func (c *Config) check(file string, text []byte) []error {
 	}
 	for key, n := range map[string]int{"limits.reboots_per_hour": c.Limits.RebootsPerHour, "limits.reboots_per_day": c.Limits.RebootsPerDay,
 		"limits.repairs_per_hour": c.Limits.RepairsPerHour, "limits.repairs_per_day": c.Limits.RepairsPerDay} {
-		bad(n >= 0 && n <= 10000, key, "%d is not between 0 and 10000", n)
+		bad(n >= 0 && n <= 1000, key, "%d is not between 0 and 1000", n)
 	}
 	for key, v := range map[string]float64{"thresholds.cpu": c.Thresholds.CPU, "thresholds.memory": c.Thresholds.Memory,
 		"thresholds.network": c.Thresholds.Network} {
 		bad(v >= 0 && v <= 100, key, "%g is not between 0 and 100", v)
 	}
+	c.Update.check(bad, span)
+	bad(len(c.Power.Reboot) == 0 || strings.HasPrefix(c.Power.Reboot[0], "/"), "power.reboot", "wants the whole path of a program")
 	errs = append(errs, c.names(file, text)...)
 	slices.SortFunc(errs, func(a, b error) int { return a.(*Error).Line - b.(*Error).Line })
 	return errs

@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
+	"os"
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"holdfast/actuators"
@@ -17,33 +20,52 @@ import (
 	"holdfast/board"
 	"holdfast/board/linux"
 	"holdfast/cmd/internal/config"
+	"holdfast/update"
 )
 
 // deeds are the verbs of the process with power. The agent has the same list, with a Do that asks that process.
-func deeds(c config.Config, clock board.Clock) ([]actuators.Verb, error) {
+func deeds(c config.Config, clock board.Clock, supply board.Power, turn chan struct{}, engines map[string]*update.Engine) ([]actuators.Verb, error) {
 	restart, err := unit.Verb(unit.Systemd{}, clock, 0, c.Units.Restart...)
 	if err != nil {
 		return nil, err
 	}
-	scripts, err := script.Verb(script.Options{Dir: c.Scripts.Dir, Limit: time.Duration(c.Scripts.Timeout), Clock: clock})
+	scripts, err := script.Verb(script.Options{Dir: c.Scripts.Dir, Limit: time.Duration(c.Scripts.Timeout), Clock: clock, Turn: turn})
 	if err != nil {
 		return nil, err
 	}
 	// What takes a service or the machine away is not done over and not replayed.
 	restart.Destructive, scripts.Destructive = true, true
-	return []actuators.Verb{restart, scripts, power.Verb(power.Systemd{})}, nil
+	verbs := []actuators.Verb{restart, scripts, power.Verb(supply)}
+	if len(engines) > 0 {
+		verbs = append(verbs, warden.UpdateVerbs(engines)...)
+	}
+	return verbs, nil
 }
 
 // A Warden is the process with power.
 type Warden struct {
-	server *warden.Server
-	socket string
-	group  int
-	log    *slog.Logger
+	server  *warden.Server
+	updates map[string]*update.Engine
+	power   board.Power
+	socket  string
+	group   int
+	log     *slog.Logger
 }
 
-// NewWarden puts the warden of a configuration together. idle false keeps it running without work.
-func NewWarden(c config.Config, log *slog.Logger, idle bool) (*Warden, error) {
+// WardenOptions are what NewWarden makes a warden of.
+type WardenOptions struct {
+	Config  config.Config
+	Version string
+	Built   time.Time // of this program
+	Log     *slog.Logger
+	Idle    bool        // end when there is nothing to do
+	Starts  bool        // the process stands for a machine: a model of a bootloader starts with it
+	Power   board.Power // nil for the configuration's
+}
+
+// NewWarden puts the warden of a configuration together.
+func NewWarden(o WardenOptions) (*Warden, error) {
+	c, log := o.Config, o.Log
 	clock := &linux.Clock{Vouched: c.Vouched}
 	files, err := linux.NewFiles(filepath.Clean(c.StateDir) + "-warden") // not in the agent's own directory, which it could rename
 	if err != nil {
@@ -58,7 +80,15 @@ func NewWarden(c config.Config, log *slog.Logger, idle bool) (*Warden, error) {
 	if fault := limiter.Fault(); fault != nil {
 		log.Error("the record of deeds is damaged; every limit counts as used up", "err", fault)
 	}
-	verbs, err := deeds(c, clock)
+	w := &Warden{power: o.Power, socket: Socket(c), group: -1, log: log}
+	if w.power == nil {
+		w.power = supplies(c)
+	}
+	turn := make(chan struct{}, 1) // one script at a time, whoever wants it run
+	if w.updates, err = w.engines(o, files, clock, turn); err != nil {
+		return nil, fmt.Errorf("update: %w", err)
+	}
+	verbs, err := deeds(c, clock, w.power, turn, w.updates)
 	if err != nil {
 		return nil, err
 	}
@@ -70,32 +100,56 @@ func NewWarden(c config.Config, log *slog.Logger, idle bool) (*Warden, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Warden{socket: Socket(c), group: -1, log: log}
-	o := warden.ServerOptions{Set: set, Limiter: limiter, Log: log}
-	if idle {
-		o.Idle = time.Duration(c.Warden.Idle)
+	so := warden.ServerOptions{Set: set, Limiter: limiter, Log: log, Stall: 2 * time.Minute, Busy: w.busy}
+	if o.Idle {
+		so.Idle = time.Duration(c.Warden.Idle)
 	}
 	if u, err := user.Lookup(c.Warden.User); err == nil {
 		uid, _ := strconv.Atoi(u.Uid) // both are numbers on Linux (getpwnam(3))
 		w.group, _ = strconv.Atoi(u.Gid)
-		o.UIDs = []int{uid}
-	} else if idle { // on an installed system the user is there; in one process nobody asks over a socket
+		so.UIDs = []int{uid}
+	} else if o.Idle { // on an installed system the user is there; in one process nobody asks over a socket
 		log.Warn("only root may ask", "user", c.Warden.User, "err", err)
 	} else {
 		log.Debug("only root may ask", "user", c.Warden.User, "err", err)
 	}
-	w.server = warden.NewServer(o)
+	w.server = warden.NewServer(so)
 	return w, nil
 }
 
 // Run serves the socket until ctx ends or nobody has asked for a while.
 func (w *Warden) Run(ctx context.Context) error {
+	if err := os.MkdirAll(filepath.Dir(w.socket), 0o755); err != nil {
+		return fmt.Errorf("make directory: %w", err)
+	}
 	listener, activated, err := warden.Listen(w.socket, w.group)
 	if err != nil {
 		return err
 	}
 	w.log.Info("warden listens", "socket", w.socket, "activated", activated)
+	return w.serve(ctx, listener)
+}
+
+// serve serves a listener, and meanwhile the engines do what they do by themselves.
+func (w *Warden) serve(ctx context.Context, listener net.Listener) error {
+	ctx, stop := context.WithCancel(ctx)
+	var alone sync.WaitGroup
+	defer alone.Wait()
+	defer stop()
+	for _, e := range w.updates {
+		alone.Go(func() { _ = e.Run(ctx) })
+	}
 	return w.server.Serve(ctx, listener)
+}
+
+// busy reports whether a system is on trial: somebody has to keep its deadline.
+func (w *Warden) busy() bool {
+	for _, e := range w.updates {
+		if e.Trial() {
+			return true
+		}
+	}
+	return false
 }
 
 // Socket is where the warden listens.
@@ -109,7 +163,11 @@ func Socket(c config.Config) string {
 // audit writes every deed into the warden's own log, which the agent cannot change.
 func audit(log *slog.Logger) func(actuators.AuditEntry) {
 	return func(e actuators.AuditEntry) {
-		log.Info("deed", "verb", e.Verb, "args", e.Args, "reason", e.Reason, "outcome", e.Outcome, "err", e.Error)
+		level := slog.LevelInfo
+		if e.Verb == "update.advance" || e.Verb == "update.status" { // they come by the dozen; the engine tells what they led to
+			level = slog.LevelDebug
+		}
+		log.Log(context.Background(), level, "deed", "verb", e.Verb, "args", e.Args, "reason", e.Reason, "outcome", e.Outcome, "err", e.Error)
 	}
 }
 
@@ -118,10 +176,10 @@ func ask(o Options) (client *warden.Client, serve func(context.Context) error, e
 	if !o.Single {
 		return &warden.Client{Dial: warden.Unix(Socket(o.Config))}, nil, nil
 	}
-	w, err := NewWarden(o.Config, o.Log.With("part", "warden"), false)
+	w, err := NewWarden(WardenOptions{Config: o.Config, Version: o.Version, Built: o.Built, Log: o.Log.With("part", "warden"), Starts: true, Power: o.Power})
 	if err != nil {
 		return nil, nil, err
 	}
 	listener, dial := warden.Pipe()
-	return &warden.Client{Dial: dial}, func(ctx context.Context) error { return w.server.Serve(ctx, listener) }, nil
+	return &warden.Client{Dial: dial}, func(ctx context.Context) error { return w.serve(ctx, listener) }, nil
 }

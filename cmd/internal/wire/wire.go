@@ -40,8 +40,10 @@ type Options struct {
 	Version  string
 	Log      *slog.Logger
 	Level    *slog.LevelVar
-	Single   bool      // do the warden's work in this process
-	Started  time.Time // of the process
+	Single   bool        // do the warden's work in this process
+	Started  time.Time   // of the process
+	Built    time.Time   // of the program; zero when that is not known
+	Power    board.Power // restarts the machine, in one process; nil for the configuration's
 	Progress func()
 	Ready    func()
 }
@@ -101,7 +103,7 @@ func assemble(o Options) (*Running, error) {
 		return nil, err
 	}
 	r := &Running{base: c, Lines: lines}
-	verbs, side, err := verbs(o, b)
+	verbs, ups, side, err := verbs(o, b)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +114,7 @@ func assemble(o Options) (*Running, error) {
 	parts := agent.Parts{
 		Version: o.Version, Board: b, Conn: conn, Dialect: dialect,
 		Spool:   spoolOptions(c),
-		Streams: streams(c, b), Verbs: verbs, Relays: outputs(c), Watch: func(names []string) { warn(o.Log, "units", watch.Watch(names)) },
+		Streams: streams(c, b), Verbs: verbs, Updates: ups, Relays: outputs(c), Watch: func(names []string) { warn(o.Log, "units", watch.Watch(names)) },
 		Settings: Settings(c),
 		Policy: agent.Policy{Linger: time.Duration(c.Telemetry.Linger), BatchBytes: int(c.Telemetry.BatchBytes),
 			InFlight: c.Telemetry.InFlight, ShadowBytes: int(c.Shadow.LimitBytes), ShadowTrial: time.Duration(c.Shadow.Trial),
@@ -303,14 +305,14 @@ func allowed(c config.Config, verbs []actuators.Verb) ([]string, error) {
 			out = append(out, name)
 		case !slices.Contains(config.CommandNames(), name):
 			return nil, &config.Error{File: "configuration", Problem: fmt.Sprintf("commands.allow: no such command %q", name),
-				Hint: "there are ping, sample, relay.set, unit.restart, reboot, log.tail and script"}
+				Hint: "there are " + strings.Join(config.CommandNames(), ", ")}
 		}
 	}
 	return out, nil
 }
 
 // verbs are the deeds of this board: what run can do itself, and what it asks the warden for.
-func verbs(o Options, b *board.Board) (all []actuators.Verb, side []func(context.Context) error, err error) {
+func verbs(o Options, b *board.Board) (all []actuators.Verb, ups *agent.Updates, side []func(context.Context) error, err error) {
 	c := o.Config
 	relays := map[string]relay.Relay{}
 	for name, l := range c.Lines {
@@ -321,21 +323,21 @@ func verbs(o Options, b *board.Board) (all []actuators.Verb, side []func(context
 	if len(relays) > 0 {
 		bank, err := relay.New(b.Clock, relays)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		all = append(all, bank.Verb())
 	}
 	all = append(all, tail())
 	client, serve, err := ask(o)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if serve != nil {
 		side = append(side, serve)
 	}
-	powerful, err := deeds(c, b.Clock)
+	powerful, err := deeds(c, b.Clock, nil, nil, described(c))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return append(all, client.Remote(powerful...)...), side, nil
+	return append(all, client.Remote(powerful...)...), updates(c, client, b.Clock), side, nil
 }

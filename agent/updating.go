@@ -1,0 +1,203 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// updating is the goroutine that carries out update jobs. One job is at work at a time; the topic job is retained, so what
+// it says now is what counts.
+type updating struct {
+	u      *Updater
+	kinds  []string             // of updates that the warden knows
+	jobs   chan json.RawMessage // room for one: only the newest counts
+	poke   chan struct{}        // room for one: somebody paused, resumed or canceled
+	core   *core
+	record func(ctx context.Context, kind string, body map[string]any) error
+	told   UpdateStatus // as it was published last
+	at     time.Time    // when
+}
+
+// statusEvery is how often progress is published at most.
+const statusEvery = 10 * time.Second
+
+// job hands a message of the topic over. What the updater has not yet looked at is replaced.
+func (g *updating) job(body json.RawMessage) {
+	select {
+	case <-g.jobs:
+	default:
+	}
+	g.jobs <- slices.Clone(body)
+}
+
+// run carries out jobs until ctx ends. What was under way when the process ended goes on first, without the broker.
+func (g *updating) run(ctx context.Context) error {
+	current := g.resume(ctx)
+	for {
+		var again <-chan time.Time
+		stop := func() {}
+		if current != nil {
+			wait, over := g.drive(ctx, current)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if over {
+				current = nil
+			} else {
+				again, stop = g.u.Clock.Timer(wait)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			stop()
+			return context.Cause(ctx)
+		case <-again:
+		case <-g.poke:
+			stop()
+			if current == nil {
+				current = g.resume(ctx)
+			}
+		case raw := <-g.jobs:
+			stop()
+			if j := g.take(ctx, raw); j != nil {
+				current = j
+			}
+		}
+	}
+}
+
+// resume asks the warden what is under way. A warden that is not there is asked again when a job comes.
+func (g *updating) resume(ctx context.Context) *UpdateJob {
+	for _, kind := range g.kinds {
+		s, err := g.u.Status(ctx, kind)
+		switch {
+		case err != nil:
+			g.u.Log.Info("updates cannot be asked for", "kind", kind, "err", err)
+			return nil
+		case s.ID != "" && !s.Over() && s.Phase != "idle", s.Trial:
+			return &UpdateJob{ID: s.ID, Kind: kind, Release: s.Release, Repository: s.Repository}
+		}
+		if _, _, err := g.u.Drive(ctx, &UpdateJob{ID: s.ID, Kind: kind}); err != nil { // tells the warden that this start went well
+			return nil
+		}
+	}
+	return nil
+}
+
+// drive goes on with a job, and lets a new one interrupt it.
+func (g *updating) drive(ctx context.Context, j *UpdateJob) (time.Duration, bool) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	next := make(chan json.RawMessage, 1)
+	done := make(chan struct{})
+	listening := make(chan struct{})
+	go func() {
+		defer close(listening)
+		select {
+		case raw := <-g.jobs:
+			next <- raw
+			stop(errNewer)
+		case <-done:
+		}
+	}()
+	wait, over, err := g.u.Drive(ctx, j)
+	close(done)
+	<-listening
+	select {
+	case raw := <-next:
+		select {
+		case g.jobs <- raw: // for run to take
+		default: // there is a newer one already
+		}
+		return 0, false
+	default:
+	}
+	return wait, over || err != nil
+}
+
+var errNewer = errors.New("there is a newer job")
+
+// take begins a job, or says why not.
+func (g *updating) take(ctx context.Context, raw json.RawMessage) *UpdateJob {
+	if len(raw) == 0 {
+		return nil // cleared; what was begun goes on, update.cancel ends it
+	}
+	j, err := ParseJob(raw)
+	if err == nil && !slices.Contains(g.kinds, j.Kind) {
+		err = fmt.Errorf("this board has no updates of the kind %q", j.Kind)
+	}
+	var s UpdateStatus
+	if err == nil {
+		s, err = g.u.Begin(ctx, j)
+	}
+	if err != nil {
+		g.u.Log.Warn("update refused", "job", j.ID, "err", err)
+		if j.ID != "" {
+			g.tell(ctx, UpdateStatus{ID: j.ID, Kind: j.Kind, Release: j.Release, Phase: "refused", Reason: "job", Error: err.Error()})
+		}
+		return nil
+	}
+	g.tell(ctx, s)
+	if s.Over() {
+		return nil
+	}
+	return j
+}
+
+// tell publishes a status when it says something new, and records every change of phase.
+func (g *updating) tell(ctx context.Context, s UpdateStatus) {
+	if s.ID == "" {
+		return
+	}
+	now := g.u.Clock.Now()
+	was := g.told
+	fresh := s.ID != was.ID || s.Phase != was.Phase || s.Error != was.Error || s.Paused != was.Paused
+	if !fresh && (s == was || now.Sub(g.at) < statusEvery) {
+		return
+	}
+	g.told, g.at = s, now
+	if fresh && (s.ID != was.ID || s.Phase != was.Phase) {
+		body := map[string]any{"job": s.ID, "kind": s.Kind, "release": s.Release, "phase": s.Phase}
+		if s.Error != "" {
+			body["reason"], body["error"] = s.Reason, s.Error
+		}
+		if err := g.record(ctx, "update", body); err != nil {
+			g.u.Log.Warn("update", "job", s.ID, "err", err)
+		}
+	}
+	body, err := json.Marshal(s)
+	if err != nil {
+		return
+	}
+	_ = g.core.look(ctx, func(c *core) { c.sayJob(body) })
+}
+
+// health is how the system is, as the core sees it.
+func (c *core) health() Health {
+	h := Health{Link: c.link.up, Sources: []string{}}
+	now := c.clock.Now()
+	silent := map[string]bool{}
+	for key, sample := range c.latest {
+		if key.source != "collector" {
+			continue
+		}
+		for _, f := range sample.Fields {
+			if text, ok := f.Value.Text(); ok && f.Name == "state" && text != "ok" {
+				silent[key.instance] = true
+			}
+		}
+	}
+	for key, sample := range c.latest {
+		period, _, _ := c.settings.schedule(key.source)
+		if key.source == "collector" || silent[key.source] || now.Sub(sample.Time) > 3*period+time.Minute || slices.Contains(h.Sources, key.source) {
+			continue
+		}
+		h.Sources = append(h.Sources, key.source)
+	}
+	slices.Sort(h.Sources)
+	return h
+}

@@ -1,0 +1,99 @@
+package config
+
+import (
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/update"
+)
+
+// Update is how the machine is moved from one signed image to the next.
+type Update struct {
+	Bootloader   string          `toml:"bootloader" doc:"What switches between the slots: uboot-rauc, uboot-mender, or model (a bootloader of files, for trying out). Empty: the system is not updated."`
+	Parts        map[string]Part `toml:"parts" doc:"What a slot consists of, such as [update.parts.root]; all parts are switched together."`
+	UBoot        UBoot           `toml:"uboot" doc:"U-Boot's environment."`
+	Compatible   []string        `toml:"compatible" doc:"What this board calls itself; a release must name one of them. Empty: what the device tree says."`
+	Anchor       string          `toml:"anchor" doc:"The root of trust: the first root metadata of the repository, put there when the device was made."`
+	Release      string          `toml:"release" doc:"File inside the image that says which release it is: {\"release\":\"name/version\",\"seq\":1}."`
+	Repository   string          `toml:"repository" doc:"Where releases are, when a job names no repository: https://…, http://… or a directory."`
+	Repositories []string        `toml:"repositories" doc:"What a job's repository must begin with. Empty: with repository where that is set, else anything."`
+	CAFile       string          `toml:"ca_file" doc:"PEM file of the authorities that may sign the repository's certificate. Empty: the system's."`
+	CertFile     string          `toml:"cert_file" doc:"PEM file of a certificate to show the repository. Empty: none."`
+	KeyFile      string          `toml:"key_file" doc:"PEM file of that certificate's key."`
+	Rate         Bytes           `toml:"rate" doc:"Bytes of patches a second at most; 0: no limit."`
+	Window       string          `toml:"window" doc:"Times of day at which the device may restart into a new system, such as 22:30-05:00, in UTC with a Z at the end. Empty: any. A job may say otherwise."`
+	Settle       Duration        `toml:"settle" doc:"How long a new system must be in order at a stretch before it is trusted."`
+	Deadline     Duration        `toml:"deadline" doc:"How long after its start it must have been; otherwise the device goes back."`
+	BackOff      Duration        `toml:"back_off" doc:"Pause before a release that failed its trial is tried again; four times as long before each further trial."`
+	Trials       int             `toml:"trials" doc:"Failed trials after which a release is not tried again. 1 to 10."`
+	Health       string          `toml:"health" doc:"Directory of programs that must all succeed before a new system is trusted."`
+	Hooks        string          `toml:"hooks" doc:"Directory of programs that are told of before-download, before-arm, after-commit, after-rollback and progress."`
+	HookLimit    Duration        `toml:"hook_limit" doc:"How long each of them may take."`
+	Battery      int             `toml:"battery_percent" doc:"With less charge and no other supply nothing is updated. 0: whatever the charge."`
+}
+
+// Part is one partition of each slot.
+type Part struct {
+	A string `toml:"a" doc:"Device or file of slot a."`
+	B string `toml:"b" doc:"Device or file of slot b."`
+}
+
+// UBoot is where the bootloader keeps its environment.
+type UBoot struct {
+	Config   string `toml:"config" doc:"fw_env.config: where the environment is."`
+	Print    string `toml:"print" doc:"The program fw_printenv."`
+	Set      string `toml:"set" doc:"The program fw_setenv."`
+	Cmdline  string `toml:"cmdline" doc:"File with the kernel's command line, which tells the slot that runs. Empty: /proc/cmdline. Another is for trials."`
+	A        string `toml:"a" doc:"How the bootloader calls slot a: a name for uboot-rauc, a partition number for uboot-mender."`
+	B        string `toml:"b" doc:"How the bootloader calls slot b."`
+	Attempts int    `toml:"attempts" doc:"Starts that uboot-rauc allows a slot that is trusted, before it tries the other. 1 to 10."`
+}
+
+func defaultUpdate() Update {
+	return Update{
+		UBoot:  UBoot{Config: "/etc/fw_env.config", Print: "/usr/bin/fw_printenv", Set: "/usr/bin/fw_setenv", Attempts: 3},
+		Anchor: "/etc/holdfast/root.json", Release: "/usr/lib/holdfast/release.json",
+		Settle: Duration(30 * time.Second), Deadline: Duration(10 * time.Minute), BackOff: Duration(time.Hour), Trials: 3,
+		Health: "/usr/lib/holdfast/health.d", Hooks: "/usr/lib/holdfast/update.d", HookLimit: Duration(5 * time.Minute), Battery: 30,
+	}
+}
+
+// Bootloaders are those that can be named.
+func Bootloaders() []string { return []string{"uboot-rauc", "uboot-mender", "model"} }
+
+var (
+	partPattern       = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,31}$`)
+	repositoryPattern = regexp.MustCompile(`^(https?://[^/@\s?#]+(/[^\s?#]*)?|/[^\s]*)$`)
+)
+
+// check finds what is wrong with it.
+func (u *Update) check(bad func(ok bool, key, problem string, args ...any), span func(d Duration, key string, lo, hi time.Duration)) {
+	on := u.Bootloader != ""
+	bad(!on || slices.Contains(Bootloaders(), u.Bootloader), "update.bootloader", "%q is none of %s", u.Bootloader, strings.Join(Bootloaders(), ", "))
+	bad(!on || len(u.Parts) > 0, "update.parts", "there are none: say where the slots are, as in [update.parts.root] a = \"/dev/…\" b = \"/dev/…\"")
+	for name, p := range u.Parts {
+		key := "update.parts." + name
+		bad(partPattern.MatchString(name), key, "a name is 1 to 32 of a-z, 0-9, '-', '_' and '.'")
+		bad(p.A != "" && p.B != "" && p.A != p.B, key, "wants two different places, a and b")
+		bad(filepath.IsAbs(p.A) || strings.HasPrefix(p.A, "PARTUUID="), key, "%q is neither a path nor PARTUUID=…", p.A)
+		bad(filepath.IsAbs(p.B) || strings.HasPrefix(p.B, "PARTUUID="), key, "%q is neither a path nor PARTUUID=…", p.B)
+	}
+	bad(u.UBoot.Attempts >= 1 && u.UBoot.Attempts <= 10, "update.uboot.attempts", "%d is not between 1 and 10", u.UBoot.Attempts)
+	bad(u.Repository == "" || repositoryPattern.MatchString(u.Repository), "update.repository", "%q is neither a directory nor an address such as https://updates.example.com/pump", u.Repository)
+	for _, r := range u.Repositories {
+		bad(repositoryPattern.MatchString(r), "update.repositories", "%q is neither a directory nor an address such as https://updates.example.com/", r)
+	}
+	bad((u.CertFile == "") == (u.KeyFile == ""), "update.cert_file", "cert_file and key_file go together")
+	bad(u.Rate >= 0, "update.rate", "%s is negative", u.Rate)
+	_, err := update.ParseWindow(u.Window)
+	bad(err == nil, "update.window", "%v", err)
+	span(u.Settle, "update.settle", time.Second, time.Hour)
+	span(u.Deadline, "update.deadline", time.Duration(u.Settle), 24*time.Hour)
+	span(u.BackOff, "update.back_off", time.Second, 7*24*time.Hour)
+	span(u.HookLimit, "update.hook_limit", time.Second, 24*time.Hour)
+	bad(u.Trials >= 1 && u.Trials <= 10, "update.trials", "%d is not between 1 and 10", u.Trials)
+	bad(u.Battery >= 0 && u.Battery <= 100, "update.battery_percent", "%d is not between 0 and 100", u.Battery)
+}
