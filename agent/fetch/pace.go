@@ -49,7 +49,7 @@ func (c *paced) Read(p []byte) (int, error) {
 	switch keeps := c.pace.keeps(n, c.clock.Now().Sub(began)); {
 	case err == nil && c.asked:
 		c.asked, c.pace.spent, c.pace.got = false, 0, 0
-	case err == nil && !keeps && false:
+	case err == nil && !keeps:
 		n, err = 0, ErrSlow
 	}
 	c.late = c.late || errors.Is(err, ErrSlow) || errors.Is(err, os.ErrDeadlineExceeded)

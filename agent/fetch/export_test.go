@@ -1,0 +1,18 @@
+package fetch
+
+import (
+	"net"
+	"time"
+
+	"holdfast/board"
+)
+
+var (
+	ParseRange = parseRange
+	ParseRetry = parseRetry
+)
+
+// Paced is a connection whose peer has to keep up.
+func Paced(c net.Conn, stall time.Duration, rate int64, clock board.Clock) net.Conn {
+	return &paced{Conn: c, clock: clock, pace: pace{stall: stall, rate: rate}}
+}
