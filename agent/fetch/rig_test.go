@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -145,6 +146,8 @@ const (
 	brief = 100 * time.Millisecond // where it is the kernel's: for servers that say nothing
 )
 
+var padding = strings.Repeat("x", 300)
+
 // client makes a repository at addr.
 func client(addr string, change func(*fetch.HTTP)) *fetch.HTTP {
 	h := &fetch.HTTP{Base: "http://" + addr + "/releases", Options: fetch.Options{Clock: clock{}, Stall: 20 * time.Second}}
@@ -198,4 +201,14 @@ func settle(t *testing.T, most linktest.Use) {
 		<-again.C
 	}
 	t.Errorf("in use %+v, want at most %+v", linktest.InUse(), most)
+}
+
+func contains(t *testing.T, err error, want string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want one with %q", err, want)
+	}
+	if err != nil && (len(err.Error()) > 700 || strings.ContainsAny(err.Error(), "\n\r\x00")) {
+		t.Errorf("error is no line: %q", err)
+	}
 }
