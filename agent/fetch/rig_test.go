@@ -157,6 +157,11 @@ func client(addr string, change func(*fetch.HTTP)) *fetch.HTTP {
 	return h
 }
 
+func closing(t *testing.T, h *fetch.HTTP) *fetch.HTTP {
+	t.Cleanup(func() { h.Close() })
+	return h
+}
+
 // get opens and reads a file, at most a MiB of it.
 func get(ctx context.Context, r agent.Repository, name string, offset int64) (data []byte, err error) {
 	f, err := r.Open(ctx, name, offset)
