@@ -16,8 +16,9 @@ import (
 	"time"
 )
 
-// net/http has a client, too. It would add 450 KB more to the program, two goroutines to every connection, and a line to the
-// log for a server that says more than it announced; and its errors hide that a head was broken off by a deadline.
+// net/http has a client, too. It would add 512 KB to an armv7 program, where all of this package adds 128 KB; two
+// goroutines to every connection; and a line to the log for a server that says more than it announced. Its errors hide
+// that a head was broken off by a deadline.
 
 const (
 	headBytes   = 16 << 10
