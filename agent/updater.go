@@ -201,7 +201,7 @@ const (
 func (u *Updater) Drive(ctx context.Context, j *UpdateJob) (wait time.Duration, over bool, err error) {
 	repository, openErr := u.Open(j)
 	b := &bringer{repository: repository}
-	defer b.close()
+	defer b.leave()
 	var last present
 	pause := firstPause
 	for {
@@ -355,6 +355,14 @@ func (b *bringer) fault() (err error) {
 		r.err = nil
 	}
 	return err
+}
+
+// leave closes the repository's connections, too, where it keeps any.
+func (b *bringer) leave() {
+	b.close()
+	if c, ok := b.repository.(io.Closer); ok {
+		c.Close()
+	}
 }
 
 func (b *bringer) close() {

@@ -18,6 +18,9 @@ import (
 // badStreams is how many times in a row bytes of a payload may turn out damaged before the job is given up.
 const badStreams = 10
 
+// ahead is how many batches of 128 KiB are decoded ahead. The rest of a small board's memory is for others.
+const ahead = 4
+
 // readBytes is how much is read at a time when a slot is read back.
 const readBytes = 128 << 10
 
@@ -63,9 +66,12 @@ func (e *Engine) part(ctx context.Context, offer *Offer, until time.Time) (Want,
 	}
 	defer slot.Close()
 	a := &e.applier // one for all slices: what it holds is allocated once
-	a.Manifest, a.Old, a.New, a.Present = payload.Patch, old, slot, nil
-	if !e.j.Erase {
-		a.Present = slot // the release before the last is in it: much of it is right already
+	a.Manifest, a.Old, a.New, a.Present, a.Ahead = payload.Patch, old, slot, nil, ahead
+	if !e.j.Erase { // the release before the last is in it: much of it is right already
+		if present, _, err := e.o.Slots.Image(e.j.Target, part.Name); err == nil {
+			defer present.Close()
+			a.Present = present // through the cache: slot itself would flush what was written before each look
+		}
 	}
 	e.progress.start(e.o.Clock.Now(), e.made())
 	err = a.Run(e.pace.context(ctx), e.j.Segment, patch.open, &bsdiff.Full{Manifest: part.Full.Patch, Open: full.open}, func(next int) error {

@@ -29,7 +29,9 @@ import (
 // default costs a few milliseconds an hour and saves as much memory again.
 const (
 	gcPercent   = 50
-	memoryLimit = 12 << 20 // a soft limit: beyond it the collector works harder
+	memoryLimit = 12 << 20        // a soft limit: beyond it the collector works harder
+	wardenLimit = 8 << 20         // likewise
+	settled     = 3 * time.Second // what only a start takes has been done: the first connection, the first samples
 )
 
 // overrides are the flags that stand in for keys of the file, for trying things out.
@@ -136,10 +138,7 @@ func runCommand(ctx context.Context, args []string, std streams) error {
 	log := logger(std.err, level)
 	ctx, reborn, power := rebirth(ctx, *single && c.Update.Bootloader == "model" && len(c.Power.Reboot) == 0)
 	a, err := wire.Run(wire.Options{Config: c, Version: version, Built: built(), Power: power, Log: log, Level: level, Single: *single, Started: started,
-		Progress: watchdog(log), Ready: func() {
-			notify(log, daemon.SdNotifyReady)
-			unmap(log)
-		}})
+		Progress: watchdog(log), Ready: func() { notify(log, daemon.SdNotifyReady) }})
 	if errors.Is(err, wire.ErrClaimed) {
 		return hinted{err, "holdfast status shows it; a second agent needs an id and a --state of its own", exitFailed}
 	}
@@ -161,6 +160,7 @@ func runCommand(ctx context.Context, args []string, std streams) error {
 			}
 		}
 	}()
+	defer time.AfterFunc(settled, func() { unmap(log) }).Stop()
 	err = a.Run(ctx)
 	notify(log, daemon.SdNotifyStopping)
 	if err == nil && reborn() {

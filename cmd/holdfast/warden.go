@@ -29,6 +29,7 @@ func wardenCommand(ctx context.Context, args []string, std streams) (err error) 
 		return err
 	}
 	debug.SetGCPercent(gcPercent)
+	debug.SetMemoryLimit(wardenLimit)
 	level := new(slog.LevelVar)
 	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
 		return err

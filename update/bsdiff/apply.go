@@ -1,6 +1,7 @@
 package bsdiff
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,9 @@ type Applier struct {
 	// written then, except where an attempt may have left something else: in a segment that is not made right after the
 	// one before it.
 	Blank bool
+	// Ahead is how many batches of 128 KiB may be decoded before the first of them is written, 0 for 16. Few cost time where
+	// there are two processors; a batch that is not there costs no memory.
+	Ahead int
 
 	Stats Stats
 
@@ -104,7 +108,7 @@ func (a *Applier) work(ctx context.Context, from, to int, patch io.Reader, told 
 	if err := m.check(); err != nil { // one that was put together instead of parsed has bounds too
 		return err
 	}
-	a.ahead.enough(min(batches, spares+len(m.Segments)*int((m.SpanBytes()-1)/batchBytes)))
+	a.ahead.enough(min(cmp.Or(max(a.Ahead, 0), batches), spares+len(m.Segments)*int((m.SpanBytes()-1)/batchBytes)))
 	out, stop := a.ahead.start(ctx, a.Old, func(ctx context.Context) {
 		for n := from; n < to && a.ahead.segment(ctx, m, n, patch); n++ {
 		}

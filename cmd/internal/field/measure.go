@@ -235,15 +235,3 @@ func (r *rig) cut(job, release string, delta update.Payload) (again int64, reque
 	}
 	return r.given(delta.File) - (delta.Patch.PatchBytes() - delta.Patch.Segments[0].Offset), len(r.requests()), nil
 }
-
-func (r *rig) until(done func() bool) error {
-	for end := time.Now().Add(5 * time.Minute); !done(); {
-		if time.Now().After(end) {
-			return fmt.Errorf("nothing happened for five minutes\nwarden: %s\nrun: %s", r.words("warden"), r.words("run"))
-		}
-		if err := r.sleep(2 * time.Millisecond); err != nil {
-			return err
-		}
-	}
-	return nil
-}

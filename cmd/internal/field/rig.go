@@ -309,6 +309,9 @@ func (r *rig) around(more string) error {
 		return err
 	}
 	r.later(r.hub.kill)
+	if err := r.until(r.listens); err != nil {
+		return fmt.Errorf("the hub does not listen: %w", err)
+	}
 	if err := os.WriteFile(r.path("root.json"), r.repo.Anchor(), 0o600); err != nil {
 		return err
 	}
@@ -377,6 +380,14 @@ func (r *rig) sleep(d time.Duration) error {
 }
 
 // push leaves a job for the device.
+func (r *rig) listens() bool {
+	conn, err := net.Dial("tcp", "127.0.0.1:"+r.broker)
+	if err == nil {
+		conn.Close()
+	}
+	return err == nil
+}
+
 func (r *rig) push(id, release string) error {
 	_, err := r.do(filepath.Join(r.bin, "holdfastctl"), "update", "push", "bench", release, "--id", id, "--broker", "mqtt://127.0.0.1:"+r.broker)
 	return err
@@ -417,4 +428,17 @@ func (r *rig) holds(id board.SlotID) (string, error) {
 func (r *rig) words(log string) string {
 	b, _ := os.ReadFile(r.path(log + ".log"))
 	return string(b[max(0, len(b)-1500):])
+}
+
+// until waits for something.
+func (r *rig) until(done func() bool) error {
+	for end := time.Now().Add(5 * time.Minute); !done(); {
+		if time.Now().After(end) {
+			return fmt.Errorf("nothing happened for five minutes\nwarden: %s\nrun: %s\nhub: %s", r.words("warden"), r.words("run"), r.words("hub"))
+		}
+		if err := r.sleep(2 * time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
 }

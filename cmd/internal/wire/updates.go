@@ -46,7 +46,8 @@ func described(c config.Config) map[string]*update.Engine {
 }
 
 // updates is how the agent brings updates, nil where there are none.
-func updates(c config.Config, client *warden.Client, clock board.Clock) *agent.Updates {
+func updates(o Options, client *warden.Client, clock board.Clock) *agent.Updates {
+	c := o.Config
 	if len(kinds(c)) == 0 {
 		return nil
 	}
@@ -55,7 +56,7 @@ func updates(c config.Config, client *warden.Client, clock board.Clock) *agent.U
 	ask := func(ctx context.Context, verb string, args actuators.Args) (actuators.Result, error) {
 		return patient.Do(ctx, verb, args, "update")
 	}
-	return &agent.Updates{Kinds: kinds(c), Ask: ask, Open: Repositories(c, clock)}
+	return &agent.Updates{Kinds: kinds(c), Ask: ask, Open: Repositories(c, clock, o.Built)}
 }
 
 // Updater asks the warden of a configuration, for somebody at the board. It may bring files from any directory.
@@ -84,14 +85,15 @@ func Updater(c config.Config, log *slog.Logger) *agent.Updater {
 		}}
 }
 
-// Repositories opens the repository that a job names, as far as the configuration allows.
-func Repositories(c config.Config, clock board.Clock) func(*agent.UpdateJob) (agent.Repository, error) {
+// Repositories opens the repository that a job names, as far as the configuration allows. The program was built at a time
+// that has passed for certain.
+func Repositories(c config.Config, clock board.Clock, built time.Time) func(*agent.UpdateJob) (agent.Repository, error) {
 	u := c.Update
 	allow := u.Repositories
 	if len(allow) == 0 && u.Repository != "" {
 		allow = []string{u.Repository}
 	}
-	o := fetch.Options{CAFile: u.CAFile, CertFile: u.CertFile, KeyFile: u.KeyFile, Clock: clock, Allow: allow}
+	o := fetch.Options{CAFile: u.CAFile, CertFile: u.CertFile, KeyFile: u.KeyFile, Clock: clock, Earliest: built, Allow: allow}
 	return func(j *agent.UpdateJob) (agent.Repository, error) {
 		base := j.Repository
 		var inline map[string][]byte
@@ -228,6 +230,9 @@ func (w *Warden) engines(wo WardenOptions, files board.Files, clock board.Clock,
 		return script.All(ctx, script.Options{Dir: u.Health, Limit: time.Duration(u.HookLimit), Clock: clock, Turn: turn})
 	}
 	o.Hook = func(ctx context.Context, e update.Event, s update.Status) error {
+		if e == update.BeforeDownload { // signatures were verified: what that took of the program is not needed for long
+			_ = linux.Unmap()
+		}
 		return script.All(ctx, script.Options{Dir: u.Hooks, Limit: time.Duration(u.HookLimit), Clock: clock, Turn: turn, Env: []string{
 			"HOLDFAST_KIND=" + s.Kind, "HOLDFAST_JOB=" + s.Job, "HOLDFAST_RELEASE=" + s.Release, "HOLDFAST_RUNNING=" + s.Running,
 			"HOLDFAST_SLOT=" + string(s.Booted), fmt.Sprintf("HOLDFAST_PERCENT=%.0f", s.Percent)}}, string(e))

@@ -98,7 +98,7 @@ func assemble(o Options) (*Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := Conn(c, dialect, b.Clock, o.Log)
+	conn, err := Conn(c, dialect, b.Clock, o.Built, o.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -221,11 +221,11 @@ func passwordOf(path string) (string, error) {
 	return strings.TrimRight(line, "\r"), nil
 }
 
-// Conn makes the connection a configuration names.
-func Conn(c config.Config, d link.Dialect, clock board.Clock, log *slog.Logger) (*mqtt.Conn, error) {
+// Conn makes the connection a configuration names. The program was built at a time that has passed for certain.
+func Conn(c config.Config, d link.Dialect, clock board.Clock, built time.Time, log *slog.Logger) (*mqtt.Conn, error) {
 	return mqtt.New(d.Session(), mqtt.Options{
 		Brokers: c.Broker.URLs, CAFile: c.Broker.CAFile, CertFile: c.Broker.CertFile, KeyFile: c.Broker.KeyFile,
-		ServerName: c.Broker.ServerName, Clock: clock, Log: log,
+		ServerName: c.Broker.ServerName, Clock: clock, Earliest: built, Log: log,
 		Backoff: mqtt.Backoff{Min: time.Duration(c.Broker.MinBackoff), Max: time.Duration(c.Broker.MaxBackoff)},
 	})
 }
@@ -339,5 +339,5 @@ func verbs(o Options, b *board.Board) (all []actuators.Verb, ups *agent.Updates,
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	return append(all, client.Remote(powerful...)...), updates(c, client, b.Clock), side, nil
+	return append(all, client.Remote(powerful...)...), updates(o, client, b.Clock), side, nil
 }
