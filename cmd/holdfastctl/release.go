@@ -48,7 +48,7 @@ then published. Nothing that is published is ever half there.`,
 	f.StringVar(&r.passphrase, "passphrase-file", "", "`FILE` whose first line is the keys' passphrase (default: HOLDFAST_PASSPHRASE_FILE, else it is asked for)")
 	f.IntVar(&r.work, "work", keyring.DefaultWork, "cost of a guess at the passphrase of a key made now, as a power of two, 10 to 22")
 	f.StringSliceVar(&r.expiry, "expiry", nil, "how long signatures made now are good for, as `ROLE=DAYS`; by default root=1825, targets=365, content=365, snapshot=30, timestamp=30")
-	cmd.AddCommand(newReleaseInit(r), newReleaseKeys(r), newReleaseAdd(r), newReleaseSign(r), newReleasePublish(r), newReleaseRotate(r), newReleaseList(r))
+	cmd.AddCommand(newReleaseInit(r), newReleaseKeys(r), newReleaseAdd(r), newReleaseSign(r), newReleasePublish(r), newReleaseVerify(r), newReleaseRotate(r), newReleaseList(r))
 	return cmd
 }
 

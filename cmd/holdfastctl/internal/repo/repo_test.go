@@ -119,6 +119,6 @@ func words(seed uint64, n int) []byte {
 // altered is an image with a few other pieces.
 func altered(old []byte, seed uint64) []byte {
 	b := slices.Clone(old)
-	copy(b[int(seed)*1000%(len(b)/2):], words(seed, len(b)/20))
+	copy(b[int(seed)*1000%(len(b)/2):], words(seed, min(len(b)/20, 20_000)))
 	return b
 }
