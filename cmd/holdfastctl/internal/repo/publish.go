@@ -147,31 +147,52 @@ func (p *plan) online(meta map[string]*metadata.MetaFiles, changed bool) error {
 	return nil
 }
 
-// signOnline signs a file with the keys that are here, as many as are needed.
+// signOnline signs a file with the keys that are here, as many as are needed. The keys that go sign it too, if they are
+// here: for who has asked for the next root just before it was published.
 func signOnline[T metadata.Roles](r *Repo, w *world, role string, m *metadata.Metadata[T]) ([]byte, error) {
-	keys, err := r.Ring.List()
+	d := w.next().Signed.Roles[role]
+	have, err := signSome(r, d, m)
 	if err != nil {
 		return nil, err
 	}
-	d := w.next().Signed.Roles[role]
+	if have < d.Threshold {
+		return nil, fmt.Errorf("%s.json: %w: %d of its keys are in %s, it wants %d of %s", role, ErrUnsigned, have, r.Ring.Dir,
+			d.Threshold, strings.Join(d.KeyIDs, ", "))
+	}
+	if w.root != nil {
+		if _, err := signSome(r, w.root.Signed.Roles[role], m); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(m)
+}
+
+// signSome signs with keys of a role until there are enough signatures, and returns how many there are.
+func signSome[T metadata.Roles](r *Repo, d *metadata.Role, m *metadata.Metadata[T]) (have int, err error) {
+	keys, err := r.Ring.List()
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range m.Signatures {
+		if slices.Contains(d.KeyIDs, s.KeyID) {
+			have++
+		}
+	}
 	f := file[T]{m, 0}
 	for _, k := range keys {
-		if !slices.Contains(d.KeyIDs, k.ID) || len(m.Signatures) >= d.Threshold {
+		if have >= d.Threshold || !slices.Contains(d.KeyIDs, k.ID) || slices.ContainsFunc(m.Signatures, func(s metadata.Signature) bool { return s.KeyID == k.ID }) {
 			continue
 		}
 		private, err := r.Ring.Private(k)
 		if err != nil {
-			return nil, err
+			return have, err
 		}
 		if err := f.sign(private); err != nil {
-			return nil, err
+			return have, err
 		}
+		have++
 	}
-	if have := len(m.Signatures); have < d.Threshold {
-		return nil, fmt.Errorf("%s.json: %w: %d of its keys are in %s, it wants %d of %s", role, ErrUnsigned, have, r.Ring.Dir,
-			d.Threshold, strings.Join(d.KeyIDs, ", "))
-	}
-	return json.Marshal(m)
+	return have, nil
 }
 
 // rehearse has devices walk what there will be: one that is new, and one that knows what is there now.
