@@ -100,6 +100,7 @@ type Engine struct {
 	turn  chan struct{} // one slot: whoever holds it owns what follows
 	j     Journal
 	facts board.BootFacts
+	sure  bool // of the facts: nothing was changed since
 
 	fault    error // what of the documents could not be read, for the status
 	client   *trust.Client
@@ -157,6 +158,9 @@ func (e *Engine) own(ctx context.Context) (release func(), err error) {
 func (e *Engine) save(j Journal) error {
 	if err := e.store.write("journal", j); err != nil {
 		return err
+	}
+	if j.Phase != e.j.Phase {
+		e.o.Log.Info("update", "phase", j.Phase, "job", j.Job.ID, "release", j.Job.Release)
 	}
 	e.j = j
 	e.publish()
@@ -274,13 +278,12 @@ func (e *Engine) Advance(ctx context.Context, offer Offer) (Want, error) {
 // steps does one step after the other until one needs something.
 func (e *Engine) steps(ctx context.Context, offer Offer, until time.Time) (Want, error) {
 	for {
-		facts, err := e.o.Boot.Facts()
-		if err != nil {
-			return Want{Wait: time.Minute}, fmt.Errorf("ask the bootloader: %w", err)
+		if err := e.ask(); err != nil {
+			return Want{Wait: time.Minute}, err
 		}
-		e.facts = facts
-		step := Next(e.j, facts)
-		e.o.Log.Debug("update", "step", step, "phase", e.j.Phase, "booted", facts.Booted, "next", facts.Next)
+		step := Next(e.j, e.facts)
+		e.o.Log.Debug("update", "step", step, "phase", e.j.Phase, "booted", e.facts.Booted, "next", e.facts.Next)
+		var err error
 		var want Want
 		switch step {
 		case Wait:
@@ -310,7 +313,7 @@ func (e *Engine) steps(ctx context.Context, offer Offer, until time.Time) (Want,
 			if err = e.secure(); err != nil {
 				break
 			}
-			err = e.end(Failed, refuse("slots", fmt.Errorf("slot %s runs, which was to be written", facts.Booted)))
+			err = e.end(Failed, refuse("slots", fmt.Errorf("slot %s runs, which was to be written", e.facts.Booted)))
 		}
 		if err != nil || want != (Want{}) {
 			return want, err
@@ -318,9 +321,24 @@ func (e *Engine) steps(ctx context.Context, offer Offer, until time.Time) (Want,
 	}
 }
 
+// ask learns from the bootloader how things stand. While a release is checked and staged that changes by our own hand
+// alone, and is asked once: for some it takes a program.
+func (e *Engine) ask() error {
+	if e.sure && (e.j.Phase == Checking || e.j.Phase == Staging) {
+		return nil
+	}
+	facts, err := e.o.Boot.Facts()
+	if err != nil {
+		return fmt.Errorf("ask the bootloader: %w", err)
+	}
+	e.facts, e.sure = facts, true
+	return nil
+}
+
 // secure sees to it that the running system is what starts, however often the power goes: while the other slot is being
 // written, and after it was tried without success, there is no other that is whole.
 func (e *Engine) secure() error {
+	e.sure = false
 	if err := errors.Join(e.o.Boot.Commit(), e.o.Boot.Disarm()); err != nil {
 		return fmt.Errorf("secure slot %s: %w", e.facts.Booted, err)
 	}
@@ -334,6 +352,7 @@ func (e *Engine) keep() error {
 	if e.kept || len(Missing(nil, e.health)) > 0 {
 		return nil
 	}
+	e.sure = false
 	if err := e.o.Boot.Commit(); err != nil {
 		return fmt.Errorf("vouch for slot %s: %w", e.facts.Booted, err)
 	}

@@ -169,6 +169,7 @@ func (e *Engine) commit(ctx context.Context) error {
 			return err
 		}
 	}
+	e.sure = false
 	if err := e.o.Boot.Commit(); err != nil {
 		return fmt.Errorf("commit slot %s: %w", e.facts.Booted, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"path"
@@ -21,13 +22,15 @@ const (
 )
 
 // HTTP is a repository below a URL. Only GET is used, over HTTP/1.1, through the proxy the environment names
-// (HTTPS_PROXY and so on, as net/http reads it; one that is itself spoken to over TLS is not supported). Its methods may be called from several goroutines.
+// (HTTPS_PROXY and so on, as net/http reads it; one that is itself spoken to over TLS is not supported). Its methods may
+// be called from several goroutines.
 type HTTP struct {
 	// Base is http:// or https:// with host and path. User and password in it go to its own host alone, as Basic
 	// authorisation; a query in it goes with every request that is not redirected.
 	Base string
 	Options
 
+	dial   dial       // nil: TCP
 	mu     sync.Mutex // of what follows; Open may come from several goroutines
 	client *client
 }
@@ -37,6 +40,7 @@ type client struct {
 	Options
 	base  *url.URL
 	trust *trust
+	dial  dial
 
 	mu   sync.Mutex
 	idle []*conn // the longest idle first
@@ -69,12 +73,15 @@ func (h *HTTP) ready() (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &client{Options: h.Options, base: at.url}
+	c := &client{Options: h.Options, base: at.url, dial: h.dial}
 	if c.MinRate <= 0 {
 		c.MinRate = defaultRate
 	}
 	if c.Stall <= 0 {
 		c.Stall = defaultStall
+	}
+	if c.dial == nil {
+		c.dial = (&net.Dialer{Timeout: c.Stall, KeepAlive: -1}).DialContext // silence has its own end
 	}
 	if c.trust, err = loadTrust(h.Options); err != nil {
 		return nil, err
@@ -157,9 +164,10 @@ func (c *client) ask(ctx context.Context, u *url.URL, offset int64) (*conn, *htt
 			return k, answer, nil
 		}
 		k.shut()
-		if !k.used || k.heard > 0 || k.late || ctx.Err() != nil {
+		if !k.used || k.heard > 0 || k.late {
 			return nil, nil, err
-		} // the server closed it while it was idle, and we hear that only now
+		}
+		// The server closed it while it was idle, and we hear that only now.
 	}
 }
 
@@ -220,7 +228,7 @@ func (c *client) drain(k *conn, answer *http.Response) {
 			n = 0
 		}
 	}
-	if (n == 0 || answer.Body == http.NoBody) && !answer.Close && answer.StatusCode >= 200 {
+	if n == 0 && !answer.Close && answer.StatusCode >= 200 {
 		c.park(k)
 	} else {
 		k.shut()

@@ -37,10 +37,13 @@ type paced struct {
 	clock board.Clock
 	pace  pace
 	asked bool // something was written since the last read: the peer may think before it answers
-	late  bool // nothing more is to be read
+	late  bool // nothing more is read: a parser takes the end of a wait for the end of a line, and would wait for the next
 }
 
 func (c *paced) Read(p []byte) (int, error) {
+	if c.late {
+		return 0, ErrSlow
+	}
 	if err := c.SetReadDeadline(time.Now().Add(c.pace.stall)); err != nil {
 		return 0, err
 	}
@@ -49,7 +52,7 @@ func (c *paced) Read(p []byte) (int, error) {
 	switch keeps := c.pace.keeps(n, c.clock.Now().Sub(began)); {
 	case err == nil && c.asked:
 		c.asked, c.pace.spent, c.pace.got = false, 0, 0
-	case err == nil && !keeps && false:
+	case err == nil && !keeps:
 		n, err = 0, ErrSlow
 	}
 	c.late = c.late || errors.Is(err, ErrSlow) || errors.Is(err, os.ErrDeadlineExceeded)

@@ -55,7 +55,8 @@ func loadTrust(o Options) (*trust, error) {
 // the clock is not trusted by a time no earlier than t.earliest and the chain's own beginning: a board without a battery
 // wakes up in 1970.
 func (t *trust) config(host string, show bool) *tls.Config {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, InsecureSkipVerify: true} // VerifyConnection takes its place
+	// VerifyConnection takes the place of what is skipped.
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, InsecureSkipVerify: true}
 	if show {
 		c.Certificates = t.own
 	}

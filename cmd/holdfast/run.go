@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/board"
+	"holdfast/board/linux"
 	"holdfast/cmd/internal/config"
 	"holdfast/cmd/internal/wire"
 )
@@ -103,6 +104,13 @@ func unread(err error) error {
 	return err
 }
 
+// unmap gives back what only the start needed of the program.
+func unmap(log *slog.Logger) {
+	if err := linux.Unmap(); err != nil {
+		log.Debug("the program stays mapped whole", "err", err)
+	}
+}
+
 func runCommand(ctx context.Context, args []string, std streams) error {
 	started := time.Now()
 	f := flags("run", "measure, keep the shadow, obey commands", "holdfast run --single --broker mqtt://127.0.0.1:1883 --id bench --state /tmp/bench", std)
@@ -128,7 +136,10 @@ func runCommand(ctx context.Context, args []string, std streams) error {
 	log := logger(std.err, level)
 	ctx, reborn, power := rebirth(ctx, *single && c.Update.Bootloader == "model" && len(c.Power.Reboot) == 0)
 	a, err := wire.Run(wire.Options{Config: c, Version: version, Built: built(), Power: power, Log: log, Level: level, Single: *single, Started: started,
-		Progress: watchdog(log), Ready: func() { notify(log, daemon.SdNotifyReady) }})
+		Progress: watchdog(log), Ready: func() {
+			notify(log, daemon.SdNotifyReady)
+			unmap(log)
+		}})
 	if errors.Is(err, wire.ErrClaimed) {
 		return hinted{err, "holdfast status shows it; a second agent needs an id and a --state of its own", exitFailed}
 	}

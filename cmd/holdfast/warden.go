@@ -35,9 +35,11 @@ func wardenCommand(ctx context.Context, args []string, std streams) (err error) 
 	}
 	// Only systemd starts it again when it is asked.
 	idle := !*stay && os.Getenv("LISTEN_FDS") != ""
-	w, err := wire.NewWarden(wire.WardenOptions{Config: c, Version: version, Built: built(), Log: logger(std.err, level), Idle: idle})
+	log := logger(std.err, level)
+	w, err := wire.NewWarden(wire.WardenOptions{Config: c, Version: version, Built: built(), Log: log, Idle: idle})
 	if err != nil {
 		return err
 	}
+	unmap(log)
 	return w.Run(ctx)
 }

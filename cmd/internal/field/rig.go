@@ -216,7 +216,11 @@ func (r *rig) serve() error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+	small := func(_ context.Context, c net.Conn) (ctx context.Context) { // what was given has gone out
+		_ = c.(*net.TCPConn).SetWriteBuffer(16 << 10)
+		return r.ctx
+	}
+	server := &http.Server{ReadHeaderTimeout: time.Second, ConnContext: small, Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		name := strings.TrimPrefix(q.URL.Path, "/")
 		r.mu.Lock()
 		raw, ok := r.repo.Files[name]
