@@ -39,7 +39,7 @@ and nothing else. The keys lie elsewhere (--keys), each encrypted with a passphr
 What changes is staged first, in DIR/staging, signed by as many people as its role demands, on one machine or several, and
 then published. Nothing that is published is ever half there.`,
 		Example: `  holdfastctl release init repo
-  holdfastctl release add repo pump/1.4.0 --compatible pump-v2 --image root=root.img
+  holdfastctl release add repo pump/1.4.0 --compatible acme,pump-2 --image root=root.img
   holdfastctl release sign repo && holdfastctl release publish repo
   holdfastctl release verify repo --deep`,
 	}
@@ -48,7 +48,7 @@ then published. Nothing that is published is ever half there.`,
 	f.StringVar(&r.passphrase, "passphrase-file", "", "`FILE` whose first line is the keys' passphrase (default: HOLDFAST_PASSPHRASE_FILE, else it is asked for)")
 	f.IntVar(&r.work, "work", keyring.DefaultWork, "cost of a guess at the passphrase of a key made now, as a power of two, 10 to 22")
 	f.StringSliceVar(&r.expiry, "expiry", nil, "how long signatures made now are good for, as `ROLE=DAYS`; by default root=1825, targets=365, content=365, snapshot=30, timestamp=30")
-	cmd.AddCommand(newReleaseInit(r), newReleaseKeys(r), newReleaseAdd(r), newReleaseSign(r), newReleasePublish(r), newReleaseVerify(r), newReleaseRotate(r), newReleaseList(r))
+	cmd.AddCommand(newReleaseInit(r), newReleaseKeys(r), newReleaseAdd(r), newReleaseSign(r), newReleasePublish(r), newReleaseVerify(r), newReleaseRotate(r), newReleaseList(r), newReleaseOperators(r))
 	return cmd
 }
 
@@ -228,24 +228,34 @@ signatures, DIR goes from machine to machine (its directories metadata and stagi
 }
 
 func newReleasePublish(r *release) *cobra.Command {
-	return &cobra.Command{
+	var refresh bool
+	cmd := &cobra.Command{
 		Use: "publish DIR", Short: "Put what is staged and signed in force", Args: cobra.ExactArgs(1),
 		Long: `publish signs snapshot and timestamp and puts the files in their places, so that whoever reads meanwhile finds either what
 was there or what will be. Before that it has the device's own verifier read all of it. Interrupted, it goes on when it is
-called again. With nothing staged it signs the timestamp anew: let cron do that, well before the 30 days are over.`,
-		Example: "  holdfastctl release publish repo\n  0 4 * * * holdfastctl release publish /srv/repo --keys /etc/holdfast/keys --passphrase-file /etc/holdfast/passphrase",
-		RunE: deed(func(cmd *cobra.Command, args []string) error {
-			rp, err := r.repo(cmd, args[0])
-			if err != nil {
-				return err
-			}
-			p, err := rp.Publish()
-			if err != nil {
-				return fmt.Errorf("release publish: %w", err)
-			}
-			return r.showPublished(cmd, p)
-		}),
+called again.
+
+With --refresh it leaves alone what is staged and signs the timestamp anew: let cron do that, well before the 30 days are
+over. The keys of snapshot and timestamp are enough for it.`,
+		Example: "  holdfastctl release publish repo\n  holdfastctl release publish repo --refresh --keys /etc/holdfast/keys --passphrase-file /etc/holdfast/passphrase",
 	}
+	cmd.Flags().BoolVar(&refresh, "refresh", false, "only sign anew what is in force")
+	cmd.RunE = deed(func(cmd *cobra.Command, args []string) error {
+		rp, err := r.repo(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		publish := rp.Publish
+		if refresh {
+			publish = rp.Refresh
+		}
+		p, err := publish()
+		if err != nil {
+			return fmt.Errorf("release publish: %w", err)
+		}
+		return r.showPublished(cmd, p)
+	})
+	return cmd
 }
 
 func (r *release) showPublished(cmd *cobra.Command, p *repo.Published) error {

@@ -27,12 +27,12 @@ releases are made again from the repository: nothing else needs to be kept.
 
 Waves open a release to a part of the fleet after another: --wave 2026-12-01T00:00:00Z=5 lets 5 % in from then on. Without,
 it is open to all at once. They are signed with the release: to hurry one, make the next.`,
-		Example: `  holdfastctl release add repo pump/1.4.0 --compatible pump-v2 --image root=root.img --image app=app.img
-  holdfastctl release add repo pump/1.4.1 --compatible pump-v2 --image root=root.img --from pump/1.3.0 --from pump/1.4.0 \
+		Example: `  holdfastctl release add repo pump/1.4.0 --compatible acme,pump-2 --image root=root.img --image app=app.img
+  holdfastctl release add repo pump/1.4.1 --compatible acme,pump-2 --image root=root.img --from pump/1.3.0 --from pump/1.4.0 \
     --wave 2026-12-01T00:00:00Z=5 --wave 2026-12-03T00:00:00Z=100 --publish`,
 	}
 	f := cmd.Flags()
-	f.StringSliceVar(&rel.Compatible, "compatible", nil, "`BOARDS` that may take it, with commas between")
+	f.StringArrayVar(&rel.Compatible, "compatible", nil, "`BOARD` that may take it, such as acme,pump-2; may come more than once")
 	f.StringArrayVar(&images, "image", nil, "`PART=FILE`: a part of the slot and the file or block device it becomes")
 	f.Int64Var(&rel.Seq, "seq", 0, "number of the release, which devices only go up (default: the highest so far and 1)")
 	f.Int64Var(&rel.Floor, "floor", 0, "number below which no device goes once it has taken this release (default: that of the release before, or 1)")

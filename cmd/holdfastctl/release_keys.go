@@ -180,3 +180,30 @@ func newKeysPassphrase(r *release) *cobra.Command {
 	})
 	return cmd
 }
+
+func newReleaseOperators(r *release) *cobra.Command {
+	return &cobra.Command{
+		Use: "operators DIR FILE", Short: "Stage the list of those whose signed commands devices obey", Args: cobra.ExactArgs(2),
+		Long: `operators stages FILE as operators.json, in place of the one before. Each operator has a name, an Ed25519 key in hexadecimal
+and the verbs it may use; docs/trust.md has an example. It is signed and published as a release is.`,
+		Example: "  holdfastctl release operators repo operators.json",
+		RunE: deed(func(cmd *cobra.Command, args []string) error {
+			rp, err := r.repo(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			text, err := os.ReadFile(args[1])
+			if err != nil {
+				return err
+			}
+			if err := rp.SetOperators(text); err != nil {
+				return fmt.Errorf("release operators: %w", err)
+			}
+			if r.json {
+				return printJSON(cmd.OutOrStdout(), map[string]string{"staged": args[1]})
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "operators.json is staged\nnext: holdfastctl release sign %s\n", args[0])
+			return err
+		}),
+	}
+}

@@ -51,6 +51,7 @@ type Ring struct {
 
 	secret string
 	proved bool // a key here was opened or made with it
+	opened map[string]ed25519.PrivateKey
 }
 
 type keyText struct {
@@ -169,7 +170,19 @@ func (r *Ring) New(role string) (Key, error) {
 	if err := replace(r.path(k, ".pub"), []byte(k.Text()), 0o644); err != nil {
 		return Key{}, err
 	}
-	return k, r.seal(k, private, secret)
+	if err := r.seal(k, private, secret); err != nil {
+		return Key{}, err
+	}
+	r.keep(k, private)
+	return k, nil
+}
+
+// keep spares the cost of opening a key once more.
+func (r *Ring) keep(k Key, private ed25519.PrivateKey) {
+	if r.opened == nil {
+		r.opened = map[string]ed25519.PrivateKey{}
+	}
+	r.opened[k.ID] = private
 }
 
 func (r *Ring) seal(k Key, private ed25519.PrivateKey, secret string) error {
@@ -201,11 +214,18 @@ func (r *Ring) seal(k Key, private ed25519.PrivateKey, secret string) error {
 
 // Private opens a key.
 func (r *Ring) Private(k Key) (ed25519.PrivateKey, error) {
+	if private := r.opened[k.ID]; private != nil {
+		return private, nil
+	}
 	secret, err := r.passphrase(false)
 	if err != nil {
 		return nil, err
 	}
-	return r.open(k, secret)
+	private, err := r.open(k, secret)
+	if err == nil {
+		r.keep(k, private)
+	}
+	return private, err
 }
 
 // keyBytes is the longest file of a key.

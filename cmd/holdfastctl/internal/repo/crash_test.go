@@ -273,6 +273,7 @@ func TestCommandsInAnyOrder(t *testing.T) {
 				}
 				return err
 			},
+			"refresh": func() error { _, err := s.Refresh(); return err },
 			"wait": func() error {
 				s.now = s.now.Add(time.Duration(rnd.IntN(96)) * time.Hour)
 				_, err := s.Publish()
@@ -311,4 +312,43 @@ func expires(files map[string][]byte) time.Time {
 		return time.Time{}
 	}
 	return m.Signed.Expires
+}
+
+func TestRefreshLeavesAloneWhatIsStaged(t *testing.T) {
+	s := founded(t)
+	for _, role := range []string{"root", "targets", repo.Content} { // where cron works there are no such keys
+		s.forget(role)
+	}
+	anchor := s.files()["metadata/1.root.json"]
+	rel := repo.Release{Name: "pump/1", Compatible: []string{"bench"}, MinAgent: "1.0.0", Images: []repo.Image{{Part: "root", Path: s.image(words(1, 5_000))}}}
+	if _, err := s.Add(t.Context(), rel); err != nil {
+		t.Fatal(err)
+	}
+	for range 40 {
+		s.now = s.now.Add(48 * time.Hour)
+		if _, err := s.Publish(); !errors.Is(err, repo.ErrUnsigned) {
+			t.Fatalf("%v", err)
+		}
+		if _, err := s.Refresh(); err != nil {
+			t.Fatal(err)
+		}
+		if err := fresh(t, anchor, s.files(), s.now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all, err := s.Staged(); err != nil || len(all) != 1 {
+		t.Errorf("%+v, %v", all, err)
+	}
+	snapshots := 0
+	for name := range s.files() {
+		if strings.HasSuffix(name, ".snapshot.json") {
+			snapshots++
+		}
+	}
+	if snapshots < 4 || snapshots > 8 { // 80 days, anew after 16 of its 30
+		t.Errorf("%d snapshots", snapshots)
+	}
+	if _, err := newSite(t).Refresh(); !errors.Is(err, repo.ErrNone) {
+		t.Errorf("%v", err)
+	}
 }

@@ -91,3 +91,17 @@ func (r *Repo) Seats() ([]Seat, error) {
 	}
 	return all, nil
 }
+
+// SetOperators stages the list of those whose signed commands devices obey.
+func (r *Repo) SetOperators(text []byte) error {
+	w, unlock, err := r.open()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := trust.ParseOperators(text); err != nil {
+		return fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	_, err = r.list(w, "targets", trust.OperatorsTarget, text, nil)
+	return err
+}

@@ -31,16 +31,27 @@ type Published struct {
 // Publish signs snapshot and timestamp, and puts all that is staged in force. A reader finds a repository that holds
 // together at any moment, also when this is interrupted; done again, it goes on. With nothing staged it signs the timestamp
 // anew, and the snapshot when half its life is over.
-func (r *Repo) Publish() (*Published, error) {
+func (r *Repo) Publish() (*Published, error) { return r.publish(false) }
+
+// Refresh signs the timestamp anew, and the snapshot when half its life is over, and leaves alone what is staged.
+func (r *Repo) Refresh() (*Published, error) { return r.publish(true) }
+
+func (r *Repo) publish(refresh bool) (*Published, error) {
 	w, unlock, err := r.open()
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
+	if refresh {
+		if w.timestamp == nil {
+			return nil, fmt.Errorf("%w: nothing is published yet", ErrUsage)
+		}
+		w.roots, w.staged = nil, map[string]*targetsFile{}
+	}
 	if err := unsigned(w.stagedSignings()); err != nil {
 		return nil, err
 	}
-	p := &plan{r: r, w: w, files: map[string][]byte{}}
+	p := &plan{r: r, w: w, refresh: refresh, files: map[string][]byte{}}
 	if err := p.compose(); err != nil {
 		return nil, err
 	}
@@ -55,8 +66,9 @@ func (r *Repo) Publish() (*Published, error) {
 
 // A plan is what is to be put in force.
 type plan struct {
-	r *Repo
-	w *world
+	r       *Repo
+	w       *world
+	refresh bool // nothing that is staged
 
 	before, after []string // names of metadata files: until the timestamp, which changes all at once, and after it
 	files         map[string][]byte
@@ -276,7 +288,11 @@ func (p *plan) read(name string) ([]byte, error) {
 
 // place gives the files their places: what is named before what names it.
 func (p *plan) place() error {
-	for _, dir := range []string{payloadDir, targetsDir} {
+	staged := []string{payloadDir, targetsDir}
+	if p.refresh {
+		staged = nil
+	}
+	for _, dir := range staged {
 		if err := p.move(dir); err != nil {
 			return err
 		}
@@ -286,11 +302,14 @@ func (p *plan) place() error {
 			return err
 		}
 	}
-	staged, err := os.ReadDir(p.r.at(stagingDir, metadataDir))
+	if p.refresh {
+		return nil
+	}
+	signed, err := os.ReadDir(p.r.at(stagingDir, metadataDir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	for _, f := range staged {
+	for _, f := range signed {
 		if err := p.r.remove(path.Join(stagingDir, metadataDir, f.Name())); err != nil {
 			return err
 		}
