@@ -47,41 +47,53 @@ it is open to all at once. They are signed with the release: to hurry one, make 
 	_ = cmd.MarkFlagRequired("compatible")
 	_ = cmd.MarkFlagRequired("image")
 	cmd.RunE = deed(func(cmd *cobra.Command, args []string) error {
-		rp, err := r.repo(cmd, args[0])
-		if err != nil {
-			return err
-		}
 		rel.Name, rel.Kind, rel.Progress = args[1], trust.Kind(kind), bar(cmd)
 		if rel.MinAgent == "" && rel.Kind != trust.Content {
 			rel.MinAgent = "1.0.0"
 		}
-		for _, i := range images {
-			part, path, ok := strings.Cut(i, "=")
-			if !ok || path == "" {
-				return usage("--image %s: wants PART=FILE", i)
-			}
-			rel.Images = append(rel.Images, repo.Image{Part: part, Path: path})
+		var err error
+		if rel.Images, err = parseImages(images); err != nil {
+			return err
 		}
 		if rel.Wave, err = parseWaves(waves); err != nil {
 			return err
 		}
-		added, err := rp.Add(cmd.Context(), rel)
-		if err != nil {
-			return fmt.Errorf("release add: %w", err)
-		}
-		if publish {
-			return r.addPublish(cmd, rp, added)
-		}
-		if r.json {
-			return printJSON(cmd.OutOrStdout(), added)
-		}
-		if err := showAdded(cmd.OutOrStdout(), added); err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "next: holdfastctl release sign %s\n", args[0])
-		return err
+		return r.add(cmd, args[0], rel, publish)
 	})
 	return cmd
+}
+
+func (r *release) add(cmd *cobra.Command, dir string, rel repo.Release, publish bool) error {
+	rp, err := r.repo(cmd, dir)
+	if err != nil {
+		return err
+	}
+	added, err := rp.Add(cmd.Context(), rel)
+	if err != nil {
+		return fmt.Errorf("release add: %w", err)
+	}
+	if publish {
+		return r.addPublish(cmd, rp, added)
+	}
+	if r.json {
+		return printJSON(cmd.OutOrStdout(), added)
+	}
+	if err := showAdded(cmd.OutOrStdout(), added); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "next: holdfastctl release sign %s\n", dir)
+	return err
+}
+
+func parseImages(texts []string) (images []repo.Image, err error) {
+	for _, i := range texts {
+		part, path, ok := strings.Cut(i, "=")
+		if !ok || path == "" {
+			return nil, usage("--image %s: wants PART=FILE", i)
+		}
+		images = append(images, repo.Image{Part: part, Path: path})
+	}
+	return images, nil
 }
 
 func (r *release) addPublish(cmd *cobra.Command, rp *repo.Repo, added *repo.Added) error {

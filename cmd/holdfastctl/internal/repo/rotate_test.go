@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -99,7 +100,7 @@ func TestTargetsOfTwoPeopleWantBoth(t *testing.T) {
 		t.Fatalf("%v", err)
 	}
 	all := s.at(ann).sign()
-	if len(all) != 1 || all[0].New != 1 || len(all[0].Signed) != 2 || all[0].What[0] != "adds pump/1.json" {
+	if len(all) != 1 || all[0].New != 1 || len(all[0].Signed) != 2 || !strings.HasPrefix(all[0].What[0], "adds pump/1.json, SHA-256 ") {
 		t.Errorf("%+v", all)
 	}
 	s.publish()
@@ -251,5 +252,21 @@ func TestWhatDevicesWouldRefuseIsNotPublished(t *testing.T) {
 	}
 	if !maps.EqualFunc(before, s.files(), bytes.Equal) {
 		t.Error("something was published")
+	}
+}
+
+func TestSignersAreToldWhatChanges(t *testing.T) {
+	s := founded(t)
+	for role, want := range map[string]string{repo.Content: "role content: content/* wants 1 of ", "timestamp": "timestamp: adds key "} {
+		if _, err := s.Rotate(repo.Rotation{Role: role}); err != nil {
+			t.Fatal(err)
+		}
+		all, err := s.Staged()
+		if err != nil || !slices.ContainsFunc(all, func(g repo.Signing) bool {
+			return slices.ContainsFunc(g.What, func(w string) bool { return strings.HasPrefix(w, want) })
+		}) {
+			t.Errorf("%s: %+v, %v", role, all, err)
+		}
+		s.publish()
 	}
 }

@@ -282,7 +282,7 @@ func (w *world) changes(role string, rootAt int) (all []string) {
 	had, has := w.listed[role], w.staged[role]
 	for _, name := range sortedKeys(has.Signed.Targets) {
 		if had == nil || had.Signed.Targets[name] == nil {
-			all = append(all, "adds "+name)
+			all = append(all, fmt.Sprintf("adds %s, SHA-256 %.16s", name, has.Signed.Targets[name].Hashes["sha256"].String()))
 		} else if !had.Signed.Targets[name].Equal(*has.Signed.Targets[name]) || customOf(had, name) != customOf(has, name) {
 			all = append(all, "changes "+name)
 		}
@@ -294,7 +294,38 @@ func (w *world) changes(role string, rootAt int) (all []string) {
 			}
 		}
 	}
+	all = append(all, delegationChanges(had, has)...)
 	return append(all, "is good until "+has.Signed.Expires.Format("2006-01-02"))
+}
+
+// delegationChanges says whom a file of targets hands names to, where that is not as it was.
+func delegationChanges(had, has *targetsFile) (all []string) {
+	roles := func(m *targetsFile) map[string]string {
+		said := map[string]string{}
+		if m == nil || m.Signed.Delegations == nil {
+			return said
+		}
+		for _, d := range m.Signed.Delegations.Roles {
+			ids := make([]string, len(d.KeyIDs))
+			for i, id := range d.KeyIDs {
+				ids[i] = fmt.Sprintf("%.16s", id)
+			}
+			said[d.Name] = fmt.Sprintf("%s wants %d of %s", strings.Join(d.Paths, ", "), d.Threshold, strings.Join(ids, ", "))
+		}
+		return said
+	}
+	before, after := roles(had), roles(has)
+	for _, name := range sortedKeys(after) {
+		if before[name] != after[name] {
+			all = append(all, "role "+name+": "+after[name])
+		}
+	}
+	for _, name := range sortedKeys(before) {
+		if after[name] == "" {
+			all = append(all, "removes role "+name)
+		}
+	}
+	return all
 }
 
 func customOf(m *targetsFile, name string) string {
