@@ -14,7 +14,9 @@ import (
 	"holdfast/cmd/holdfastctl/internal/client"
 	"holdfast/cmd/holdfastctl/internal/delta"
 	"holdfast/cmd/holdfastctl/internal/hub"
+	"holdfast/cmd/holdfastctl/internal/keyring"
 	"holdfast/cmd/holdfastctl/internal/pki"
+	"holdfast/cmd/holdfastctl/internal/repo"
 	"holdfast/cmd/holdfastctl/internal/shadow"
 )
 
@@ -77,7 +79,7 @@ func judge(err error) *failure {
 	switch {
 	case errors.Is(err, client.ErrTimeout), errors.Is(err, shadow.ErrSilent), errors.Is(err, context.DeadlineExceeded):
 		f.code = exitSilent
-	case errors.Is(err, client.ErrOptions), errors.Is(err, hub.ErrOptions):
+	case errors.Is(err, client.ErrOptions), errors.Is(err, hub.ErrOptions), errors.Is(err, repo.ErrUsage):
 		f.code = exitUsage
 	}
 	f.hints = hints(err)
@@ -101,6 +103,12 @@ func hints(err error) []string {
 		return []string{"the hub's log says why; check --cert and --key, or --user and --password-file"}
 	case errors.Is(err, pki.ErrNoCA):
 		return []string{"holdfastctl pki init makes one"}
+	case errors.Is(err, keyring.ErrPassphrase):
+		return []string{"--passphrase-file FILE or HOLDFAST_PASSPHRASE_FILE, or answer the question on a terminal"}
+	case errors.Is(err, repo.ErrNone):
+		return []string{"holdfastctl release init makes one"}
+	case errors.Is(err, repo.ErrUnsigned):
+		return []string{"holdfastctl release sign, where the keys are; --keys DIR says where"}
 	case errors.Is(err, pki.ErrPassphrase):
 		return []string{"--passphrase-file FILE, or answer the question on a terminal"}
 	case errors.Is(err, shadow.ErrChanged):

@@ -39,8 +39,8 @@ func dirArg(args []string) string {
 	return "pki"
 }
 
-// passphrase reads the first line of a file, or asks on a terminal.
-func passphrase(cmd *cobra.Command, file string, ask, twice bool) (string, error) {
+// passphrase reads the first line of a file, or asks on a terminal for that of the thing named.
+func passphrase(cmd *cobra.Command, of, file string, ask, twice bool) (string, error) {
 	if file != "" {
 		b, err := os.ReadFile(file)
 		if err != nil {
@@ -62,7 +62,7 @@ func passphrase(cmd *cobra.Command, file string, ask, twice bool) (string, error
 		fmt.Fprintln(cmd.ErrOrStderr())
 		return string(b), err
 	}
-	first, err := question("Passphrase of the CA's key: ")
+	first, err := question("Passphrase of " + of + ": ")
 	if err != nil || !twice {
 		return first, err
 	}
@@ -92,7 +92,7 @@ func newPKIInit(c *connection) *cobra.Command {
 		if days < 1 || days > 36500 {
 			return usage("--days %d: wants 1 to 36500", days)
 		}
-		secret, err := passphrase(cmd, file, ask, true)
+		secret, err := passphrase(cmd, "the CA's key", file, ask, true)
 		if err != nil {
 			return err
 		}
@@ -148,7 +148,7 @@ func newPKIIssue(c *connection) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		secret, err := passphrase(cmd, file, sealed, false)
+		secret, err := passphrase(cmd, "the CA's key", file, sealed, false)
 		if err != nil {
 			return err
 		}

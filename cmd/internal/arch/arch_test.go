@@ -106,7 +106,7 @@ func TestTheDeviceCarriesNoneOfTheOperatorsLibraries(t *testing.T) {
 	}
 	for _, dep := range deps {
 		for _, kept := range []string{"github.com/theupdateframework/", "github.com/sigstore/", "github.com/icedream/",
-			"github.com/DataDog/", "github.com/spf13/", "github.com/mochi-mqtt/"} {
+			"github.com/DataDog/", "github.com/spf13/", "github.com/mochi-mqtt/", "filippo.io/"} {
 			if strings.HasPrefix(dep, kept) {
 				t.Errorf("holdfast carries %s", dep)
 			}
