@@ -23,7 +23,7 @@ env-riscv64 := GOARCH=riscv64
 env-amd64   := GOARCH=amd64
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test bench bench-delta cut fuzz cross sizes man deb deb-test clean FORCE
+.PHONY: help build demo test bench bench-delta cut field field-measure fuzz cross sizes man deb deb-test clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -55,6 +55,13 @@ cut: ## cut the power at every moment of updates and recoveries, STATES (1000000
 	@mkdir -p bin && go test -c -o bin/cut.test ./update
 	@cd update && HOLDFAST_CUT_STATES=$(STATES) GOGC=400 ../bin/cut.test -test.run '^TestAPowerCutAtAnyMoment$$' -test.timeout 6h >../bin/cut.log; \
 		status=$$?; grep -v ' states, ' ../bin/cut.log; grep ' states, ' ../bin/cut.log; exit $$status
+
+KILLS ?= 200
+field: build ## update real slots on loop devices and kill both processes KILLS (200) times; about 25 minutes (as root)
+	@go build -o bin/field ./cmd/internal/field && bin/field program && bin/field kills -n $(KILLS)
+
+field-measure: build ## memory and time of an update of 200 MB on loop devices, and what a cut costs (as root)
+	@go build -o bin/field ./cmd/internal/field && bin/field measure
 
 fuzz: ## fuzz every parser for FUZZTIME (5m) in all
 	@mkdir -p bin && go build -o bin/test .ci/*.go && bin/test -only fuzz -fuzz $(FUZZTIME)

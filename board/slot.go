@@ -49,6 +49,8 @@ type Image interface {
 type Slots interface {
 	// Parts returns the names of the parts, sorted.
 	Parts() []string
+	// Room returns how many bytes a part can have.
+	Room(id SlotID, part string) (int64, error)
 	// Image opens a part for reading, through the page cache, and returns its size.
 	Image(id SlotID, part string) (Image, int64, error)
 	// Open opens a part for writing, exclusively: it is an error on a part that is mounted or that the running system

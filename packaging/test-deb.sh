@@ -79,8 +79,8 @@ check "its manual page" inside test -e /usr/share/man/man8/holdfast.8
 check "completion that the shell can read" inside bash -n /usr/share/bash-completion/completions/holdfast
 check "the agent is enabled" inside test -L "$wants"
 check "the warden's socket is enabled" inside test -L /etc/systemd/system/sockets.target.wants/holdfast-warden.socket
-check "units are well formed" inside systemd-analyze verify --man=no holdfast.service holdfast-warden.service holdfast-warden.socket
-for unit in holdfast holdfast-warden; do
+check "units are well formed" inside systemd-analyze verify --man=no holdfast.service holdfast-warden.service holdfast-warden.socket holdfast-trial.service
+for unit in holdfast holdfast-warden holdfast-trial; do
 	check "$unit is confined" inside sh -c "systemd-analyze security --offline=yes --threshold=15 /usr/lib/systemd/system/$unit.service"
 	inside systemd-analyze security --offline=yes "/usr/lib/systemd/system/$unit.service" --no-pager | tail -n 1
 done

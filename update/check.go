@@ -290,6 +290,8 @@ func (e *Engine) mayRun(t trust.Release, r Release) (Want, error) {
 		return Want{}, refuse("kind", fmt.Errorf("it is for %q, not for %q", t.Kind, e.o.Kind))
 	case !slices.ContainsFunc(e.o.Compatible, func(c string) bool { return slices.Contains(t.Compatible, c) }):
 		return Want{}, refuse("incompatible", fmt.Errorf("it is for %s, this board is %s", strings.Join(t.Compatible, ", "), strings.Join(e.o.Compatible, ", ")))
+	case t.Arch != "" && e.o.Arch != "" && t.Arch != e.o.Arch:
+		return Want{}, refuse("incompatible", fmt.Errorf("it is a program for %s, this is %s", t.Arch, e.o.Arch))
 	case e.program().Compare(t.MinAgent) < 0:
 		return Want{}, refuse("program", fmt.Errorf("it needs holdfast %s, this is %s", t.MinAgent, e.o.Program))
 	case q.find(r.Manifest).Held:
@@ -390,7 +392,7 @@ func (e *Engine) prepare(ctx context.Context, r Release) (Want, error) {
 		return Want{}, e.end(Failed, refuse("bootloader", err))
 	}
 	j := e.j
-	j.Phase, j.Release, j.From, j.Target, j.Erase = Staging, r, e.facts.Booted, target, !known
+	j.Phase, j.Release, j.From, j.Target, j.Erase = Staging, r, e.facts.Booted, target, !known || e.o.Whole
 	return Want{}, e.save(j)
 }
 
@@ -405,11 +407,10 @@ func (e *Engine) fits() error {
 		return refuse("parts", fmt.Errorf("it has the parts %s, this board has %s", strings.Join(names, ", "), strings.Join(have, ", ")))
 	}
 	for _, p := range e.manifest.Parts {
-		image, bytes, err := e.o.Slots.Image(e.facts.Booted.Other(), p.Name)
+		bytes, err := e.o.Slots.Room(e.facts.Booted.Other(), p.Name)
 		if err != nil {
 			return refuse("slots", err)
 		}
-		image.Close()
 		if p.Image.Bytes > bytes {
 			return refuse("space", fmt.Errorf("part %s has %d bytes, slot %s has room for %d", p.Name, p.Image.Bytes, e.facts.Booted.Other(), bytes))
 		}

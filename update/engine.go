@@ -30,6 +30,8 @@ type Options struct {
 	Anchor     []byte    // the root metadata this device was given
 	Running    *Release  // what the running image says it is, for a slot that no update of ours filled
 	Program    string    // this program's version, for min_agent
+	Arch       string    // what programs a release may carry, as GOARCH has it with the ARM version: "armv7"; empty for any
+	Whole      bool      // slots are files as long as what is in them: each is erased before it is written
 	Built      time.Time // of this program: it is at least as late
 
 	// Restart asks for a restart into the armed slot, or out of one on trial. It returns when that is under way, or why it

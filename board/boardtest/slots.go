@@ -28,6 +28,10 @@ func TestSlots(t *testing.T, open func(t *testing.T) Partitions) {
 		}
 		for _, part := range parts {
 			for _, id := range []board.SlotID{board.SlotA, board.SlotB} {
+				room, err := p.Slots.Room(id, part)
+				if err != nil || room <= 0 {
+					t.Errorf("slot %s has room for %d bytes of %s, %v", id, room, part, err)
+				}
 				image, size, err := p.Slots.Image(id, part)
 				if err != nil || size < 16384 {
 					t.Fatalf("image of %s in %s: %d bytes, %v", part, id, size, err)
@@ -45,6 +49,9 @@ func TestSlots(t *testing.T, open func(t *testing.T) Partitions) {
 			id   board.SlotID
 			part string
 		}{{p.Booted.Other(), "none"}, {p.Booted.Other(), ""}, {"c", part}, {"", part}} {
+			if room, err := p.Slots.Room(c.id, c.part); err == nil {
+				t.Errorf("slot %q has room for %d bytes of %q", c.id, room, c.part)
+			}
 			if image, _, err := p.Slots.Image(c.id, c.part); err == nil {
 				image.Close()
 				t.Errorf("Image(%q, %q) succeeded", c.id, c.part)

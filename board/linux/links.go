@@ -125,25 +125,49 @@ func (l *Links) save(before, after linking) error {
 	return l.o.Files.WriteFile(l.o.Document, board.Seal(body))
 }
 
+// locked has one process at a time change the document: the one that starts what it points to, and the one that arms and
+// commits.
+func (l *Links) locked(change func() error) error {
+	dir, err := os.Open(l.o.Dir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		return fmt.Errorf("lock %s: %w", l.o.Dir, err)
+	}
+	return change()
+}
+
 // Start spends the try of a slot that is armed, or goes back to the good one, points the link there and returns the slot
 // that is to run. It may be cut or fail anywhere and be called again; a try that was spent in a start that did not get to
 // its end is lost.
-func (l *Links) Start() (board.SlotID, error) {
-	before, err := l.load()
+func (l *Links) Start() (id board.SlotID, err error) {
+	err = l.locked(func() error {
+		before, err := l.load()
+		if err != nil {
+			return err
+		}
+		after := linking{Good: before.Good, Running: before.next()}
+		if before.Try != "" && !before.Spent {
+			after.Try, after.Spent = before.Try, true
+		}
+		if err := l.save(before, after); err != nil {
+			return err
+		}
+		id = after.Running
+		return l.point(id)
+	})
 	if err != nil {
 		return "", fmt.Errorf("start: %w", err)
 	}
-	after := linking{Good: before.Good, Running: before.next()}
-	if before.Try != "" && !before.Spent {
-		after.Try, after.Spent = before.Try, true
-	}
-	if err := l.save(before, after); err != nil {
-		return "", fmt.Errorf("start: %w", err)
-	}
-	if err := l.point(after.Running); err != nil {
-		return "", fmt.Errorf("start: %w", err)
-	}
-	return after.Running, nil
+	return id, nil
+}
+
+// Good returns the slot to go back to: the one that is trusted, whatever is on trial.
+func (l *Links) Good() (board.SlotID, error) {
+	doc, err := l.load()
+	return doc.Good, err
 }
 
 // point has the link point to the slot, durably.
@@ -164,6 +188,15 @@ func (l *Links) point(id board.SlotID) error {
 	return syncDir(l.o.Dir)
 }
 
+// Unlink takes the link away, so that whoever runs what it points to takes what was there before all slots. The next
+// Start makes it anew.
+func (l *Links) Unlink() error {
+	if err := os.Remove(filepath.Join(l.o.Dir, "current")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return syncDir(l.o.Dir)
+}
+
 // Path returns where a slot's file is.
 func (l *Links) Path(id board.SlotID) string { return filepath.Join(l.o.Dir, string(id)) }
 
@@ -174,6 +207,21 @@ func (l *Links) running() (linking, error) {
 		err = errors.New("nothing has been started yet")
 	}
 	return doc, err
+}
+
+// change replaces the document of a machine on which something runs.
+func (l *Links) change(to func(linking) (linking, error)) error {
+	return l.locked(func() error {
+		doc, err := l.running()
+		if err != nil {
+			return err
+		}
+		after, err := to(doc)
+		if err != nil {
+			return err
+		}
+		return l.save(doc, after)
+	})
 }
 
 // Facts implements board.Boot.
@@ -187,13 +235,12 @@ func (l *Links) Facts() (board.BootFacts, error) {
 
 // Arm implements board.Boot.
 func (l *Links) Arm(id board.SlotID) error {
-	doc, err := l.running()
-	if err == nil && id != doc.Running.Other() {
-		err = fmt.Errorf("want the other than %s, which is running", doc.Running)
-	}
-	if err == nil {
-		err = l.save(doc, linking{Good: doc.Running, Try: id, Running: doc.Running})
-	}
+	err := l.change(func(doc linking) (linking, error) {
+		if id != doc.Running.Other() {
+			return doc, fmt.Errorf("want the other than %s, which is running", doc.Running)
+		}
+		return linking{Good: doc.Running, Try: id, Running: doc.Running}, nil
+	})
 	if err != nil {
 		return fmt.Errorf("arm slot %.20q: %w", id, err)
 	}
@@ -202,10 +249,7 @@ func (l *Links) Arm(id board.SlotID) error {
 
 // Disarm implements board.Boot.
 func (l *Links) Disarm() error {
-	doc, err := l.running()
-	if err == nil {
-		err = l.save(doc, linking{Good: doc.Good, Running: doc.Running})
-	}
+	err := l.change(func(doc linking) (linking, error) { return linking{Good: doc.Good, Running: doc.Running}, nil })
 	if err != nil {
 		return fmt.Errorf("disarm: %w", err)
 	}
@@ -214,10 +258,7 @@ func (l *Links) Disarm() error {
 
 // Commit implements board.Boot.
 func (l *Links) Commit() error {
-	doc, err := l.running()
-	if err == nil {
-		err = l.save(doc, linking{Good: doc.Running, Running: doc.Running})
-	}
+	err := l.change(func(doc linking) (linking, error) { return linking{Good: doc.Running, Running: doc.Running}, nil })
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
@@ -232,6 +273,11 @@ func (l *Links) check(id board.SlotID, part string) error {
 		return fmt.Errorf("slot %.20q has no part %.40q: %w", id, part, fs.ErrNotExist)
 	}
 	return nil
+}
+
+// Room implements board.Slots.
+func (l *Links) Room(id board.SlotID, part string) (int64, error) {
+	return l.o.Bytes, l.check(id, part)
 }
 
 // Image implements board.Slots. The size is that of the file as it is now.

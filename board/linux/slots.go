@@ -44,6 +44,15 @@ func (s *Slots) where(id board.SlotID, part string) (string, error) {
 	return s.layout.path(where)
 }
 
+// Room implements board.Slots.
+func (s *Slots) Room(id board.SlotID, part string) (int64, error) {
+	image, size, err := s.Image(id, part)
+	if err != nil {
+		return 0, err
+	}
+	return size, image.Close()
+}
+
 // Image implements board.Slots.
 func (s *Slots) Image(id board.SlotID, part string) (board.Image, int64, error) {
 	path, err := s.where(id, part)

@@ -49,6 +49,15 @@ func (s *Slots) mounted(id board.SlotID, part string) bool {
 	return s.Mounted != nil && s.Mounted(id, part)
 }
 
+// Room implements board.Slots.
+func (s *Slots) Room(id board.SlotID, part string) (int64, error) {
+	v, err := s.device(id, part)
+	if err != nil {
+		return 0, err
+	}
+	return v.Bytes(), nil
+}
+
 // Image implements board.Slots.
 func (s *Slots) Image(id board.SlotID, part string) (board.Image, int64, error) {
 	v, err := s.device(id, part)

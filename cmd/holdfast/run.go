@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -19,7 +20,6 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
 
-	"holdfast/board"
 	"holdfast/board/linux"
 	"holdfast/cmd/internal/config"
 	"holdfast/cmd/internal/wire"
@@ -136,9 +136,19 @@ func runCommand(ctx context.Context, args []string, std streams) error {
 	runtime.GOMAXPROCS(1)
 	level := new(slog.LevelVar)
 	log := logger(std.err, level)
-	ctx, reborn, power := rebirth(ctx, *single && c.Update.Bootloader == "model" && len(c.Power.Reboot) == 0)
-	a, err := wire.Run(wire.Options{Config: c, Version: version, Built: built(), Power: power, Log: log, Level: level, Single: *single, Started: started,
-		Progress: watchdog(log), Ready: func() { notify(log, daemon.SdNotifyReady) }})
+	if err := become(c, true, *single, log); err != nil {
+		log.Error("the program that was brought by an update is not run", "err", err)
+	}
+	ctx, phoenix := rebirth(ctx)
+	wo := wire.Options{Config: c, Version: version, Built: built(), Log: log, Level: level, Single: *single, Started: started,
+		Progress: watchdog(log), Ready: func() { notify(log, daemon.SdNotifyReady) }}
+	if *single {
+		wo.Again = phoenix.Reboot
+		if c.Update.Bootloader == "model" && len(c.Power.Reboot) == 0 {
+			wo.Power = phoenix
+		}
+	}
+	a, err := wire.Run(wo)
 	if errors.Is(err, wire.ErrClaimed) {
 		return hinted{err, "holdfast status shows it; a second agent needs an id and a --state of its own", exitFailed}
 	}
@@ -163,14 +173,15 @@ func runCommand(ctx context.Context, args []string, std streams) error {
 	defer time.AfterFunc(settled, func() { unmap(log) }).Stop()
 	err = a.Run(ctx)
 	notify(log, daemon.SdNotifyStopping)
-	if err == nil && reborn() {
-		log.Info("the model of a machine restarts")
+	if err == nil && phoenix.done.Load() {
+		log.Info("the agent starts anew")
 		return again()
 	}
 	return err
 }
 
-// A phoenix restarts the machine that this process stands for.
+// A phoenix begins the process anew: the agent where no systemd does that, and the machine that a process with the model of
+// a bootloader stands for.
 type phoenix struct {
 	stop context.CancelFunc
 	done atomic.Bool
@@ -183,23 +194,70 @@ func (p *phoenix) Reboot(context.Context) error {
 	return nil
 }
 
-// rebirth makes the process the machine, where it stands for one: a restart ends ctx.
-func rebirth(ctx context.Context, model bool) (context.Context, func() bool, board.Power) {
-	if !model {
-		return ctx, func() bool { return false }, nil
-	}
+// rebirth returns a phoenix that ends ctx.
+func rebirth(ctx context.Context) (context.Context, *phoenix) {
 	p := &phoenix{}
 	ctx, p.stop = context.WithCancel(ctx)
-	return ctx, p.done.Load, p
+	return ctx, p
 }
 
-// again begins this program anew, in its own place.
+// Variables by which a program that took another's place knows of it.
+const (
+	slotEnv    = "HOLDFAST_PROGRAM_SLOT"
+	packageEnv = "HOLDFAST_PROGRAM"
+)
+
+// again begins the package's program anew, in the place of this one.
 func again() error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("begin anew: %w", unix.Exec(self, os.Args, os.Environ()))
+	if first := os.Getenv(packageEnv); first != "" {
+		self = first
+	}
+	env := slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, slotEnv+"=") || strings.HasPrefix(s, packageEnv+"=") })
+	return fmt.Errorf("begin anew: %w", unix.Exec(self, os.Args, env))
+}
+
+// become runs the program that an update brought in the place of this one, where there is one. launch says that this is
+// the start of the agent, which nobody else has prepared.
+func become(c config.Config, trial, launch bool, log *slog.Logger) error {
+	if os.Getenv(slotEnv) != "" {
+		return nil
+	}
+	if launch {
+		if err := wire.Launch(c, version, log); err != nil {
+			return err
+		}
+	}
+	path, slot, err := wire.Program(c, trial, log)
+	if err != nil || path == "" {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return unix.Exec(path, append([]string{path}, os.Args[1:]...), append(os.Environ(), slotEnv+"="+slot, packageEnv+"="+self))
+}
+
+func launchCommand(_ context.Context, args []string, std streams) error {
+	f := flags("launch", "begin a start of the agent: decide which of the programs that updates brought runs", "holdfast launch", std)
+	var o overrides
+	o.flags(f)
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	c, err := o.load()
+	if err != nil {
+		return err
+	}
+	level := new(slog.LevelVar)
+	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
+		return err
+	}
+	return wire.Launch(c, version, logger(std.err, level))
 }
 
 // reload reads the file again and hands over what can change while the agent runs. A file that is wrong changes nothing.

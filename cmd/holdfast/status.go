@@ -36,7 +36,7 @@ func statusCommand(ctx context.Context, args []string, std streams) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if *past {
-		return printHistory(ctx, wire.Updater(c, slog.New(slog.DiscardHandler)), std.out, *asJSON)
+		return printHistory(ctx, wire.Updater(c, slog.New(slog.DiscardHandler)), wire.Kinds(c), std.out, *asJSON)
 	}
 	path := filepath.Join(c.RunDir, local.Name)
 	s, err := local.Ask(ctx, path)

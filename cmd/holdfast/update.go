@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"holdfast/agent"
 	"holdfast/agent/warden"
 	"holdfast/cmd/internal/wire"
+	"holdfast/update"
 )
 
 const updateUsage = `holdfast update: move this board to another release, without a server
@@ -200,27 +202,36 @@ func (t teller) status(s agent.UpdateStatus) error {
 	return nil
 }
 
-// printHistory asks the warden how the last updates ended.
-func printHistory(ctx context.Context, u *agent.Updater, w io.Writer, asJSON bool) error {
-	result, err := u.Ask(ctx, "update.history", nil)
-	if err != nil {
-		return unasked(err)
+// An outcome is how one update ended, and what it moved.
+type outcome struct {
+	Kind string `json:"kind"`
+	update.Outcome
+}
+
+// printHistory asks the warden how the last updates of some kinds ended.
+func printHistory(ctx context.Context, u *agent.Updater, kinds []string, w io.Writer, asJSON bool) error {
+	past := []outcome{}
+	for _, kind := range kinds {
+		result, err := u.Ask(ctx, "update.history", actuators.Args{"kind": kind})
+		if err != nil {
+			return unasked(err)
+		}
+		raw, err := json.Marshal(result["history"])
+		if err != nil {
+			return err
+		}
+		var some []outcome
+		if err := json.Unmarshal(raw, &some); err != nil {
+			return err
+		}
+		for i := range some {
+			some[i].Kind = kind
+		}
+		past = append(past, some...)
 	}
-	raw, err := json.Marshal(result["history"])
-	if err != nil {
-		return err
-	}
-	var past []struct {
-		Job, Release, Result, Reason, Error string
-		Trials                              int
-		Began, Ended                        time.Time
-	}
-	if err := json.Unmarshal(raw, &past); err != nil {
-		return err
-	}
+	slices.SortStableFunc(past, func(a, b outcome) int { return a.Ended.Compare(b.Ended) })
 	if asJSON {
-		_, err := fmt.Fprintln(w, string(raw))
-		return err
+		return json.NewEncoder(w).Encode(past)
 	}
 	if len(past) == 0 {
 		_, err := fmt.Fprintln(w, "no update has ended on this board")

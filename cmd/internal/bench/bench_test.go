@@ -45,8 +45,8 @@ func TestAMissedTargetIsNamedAndFails(t *testing.T) {
 		status int
 		want   string
 	}{
-		{9_000_000, 0, "9000000 (<=9000000)"},
-		{9_000_001, 1, "9000001 (<=9000000)"},
+		{10_000_000, 0, "10000000 (<=10000000)"},
+		{10_000_001, 1, "10000001 (<=10000000)"},
 	} {
 		if err := os.Truncate(program, tt.bytes); err != nil {
 			t.Fatal(err)

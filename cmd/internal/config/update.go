@@ -13,6 +13,8 @@ import (
 // Update is how the machine is moved from one signed image to the next.
 type Update struct {
 	Bootloader   string          `toml:"bootloader" doc:"What switches between the slots: uboot-rauc, uboot-mender, or model (a bootloader of files, for trying out). Empty: the system is not updated."`
+	Agent        string          `toml:"agent" doc:"Directory in which the agent's own program is updated, such as /var/lib/holdfast-agent. Empty: the package's is the only one."`
+	Content      string          `toml:"content" doc:"Directory in which bundles of content (rules, models, scripts) are updated, such as /var/lib/holdfast-content. Empty: there are none."`
 	Parts        map[string]Part `toml:"parts" doc:"What a slot consists of, such as [update.parts.root]; all parts are switched together."`
 	UBoot        UBoot           `toml:"uboot" doc:"U-Boot's environment."`
 	Compatible   []string        `toml:"compatible" doc:"What this board calls itself; a release must name one of them. Empty: what the device tree says."`
@@ -81,6 +83,8 @@ func (u *Update) check(bad func(ok bool, key, problem string, args ...any), span
 		bad(filepath.IsAbs(p.A) || strings.HasPrefix(p.A, "PARTUUID="), key, "%q is neither a path nor PARTUUID=…", p.A)
 		bad(filepath.IsAbs(p.B) || strings.HasPrefix(p.B, "PARTUUID="), key, "%q is neither a path nor PARTUUID=…", p.B)
 	}
+	bad(u.Agent == "" || filepath.IsAbs(u.Agent), "update.agent", "%q is no absolute path", u.Agent)
+	bad(u.Content == "" || filepath.IsAbs(u.Content) && u.Content != u.Agent, "update.content", "%q is no absolute path of its own", u.Content)
 	bad(u.UBoot.Attempts >= 1 && u.UBoot.Attempts <= 10, "update.uboot.attempts", "%d is not between 1 and 10", u.UBoot.Attempts)
 	bad(u.Repository == "" || repositoryPattern.MatchString(u.Repository), "update.repository", "%q is neither a directory nor an address such as https://updates.example.com/pump", u.Repository)
 	for _, r := range u.Repositories {

@@ -5,6 +5,7 @@
 // script has it, and the supply.
 //
 //	field kills [-n 200] [-seed s]    kill both processes at random moments of updates
+//	field program                     update the agent's own program, and content
 //	field measure [-mb 200]           memory and time of one update, and what a cut costs
 //
 // It wants root, losetup and fw_setenv, and the programs in bin. The last line is for machines; exit code 1 when
@@ -37,7 +38,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("kills or measure")
+		return errors.New("kills, program or measure")
 	}
 	f := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	bin := f.String("bin", "bin", "directory of holdfast and holdfastctl")
@@ -59,8 +60,10 @@ func run(ctx context.Context, args []string) error {
 	switch args[0] {
 	case "kills":
 		return r.kills(*n, *seed)
+	case "program":
+		return r.program()
 	case "measure":
 		return r.measure(*mb * 1e6)
 	}
-	return fmt.Errorf("no %s: kills or measure", args[0])
+	return fmt.Errorf("no %s: kills, program or measure", args[0])
 }

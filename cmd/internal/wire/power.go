@@ -61,6 +61,8 @@ type WardenOptions struct {
 	Idle    bool        // end when there is nothing to do
 	Starts  bool        // the process stands for a machine: a model of a bootloader starts with it
 	Power   board.Power // nil for the configuration's
+	// Again starts the agent anew, where it is no service of systemd; nil where it is.
+	Again func(context.Context) error
 }
 
 // NewWarden puts the warden of a configuration together.
@@ -152,6 +154,24 @@ func (w *Warden) busy() bool {
 	return false
 }
 
+// beside serves the socket, too, for whoever is at the board, until ctx ends. The agent in the same process does without.
+func (w *Warden) beside(ctx context.Context) {
+	err := os.MkdirAll(filepath.Dir(w.socket), 0o755)
+	var listener net.Listener
+	if err == nil {
+		listener, _, err = warden.Listen(w.socket, w.group)
+	}
+	if err != nil {
+		w.log.Info("nobody else can ask the warden", "err", err)
+		return
+	}
+	go func() {
+		if err := w.server.Serve(ctx, listener); err != nil {
+			w.log.Warn("the warden's socket", "err", err)
+		}
+	}()
+}
+
 // Socket is where the warden listens.
 func Socket(c config.Config) string {
 	if c.Warden.Socket != "" {
@@ -176,10 +196,13 @@ func ask(o Options) (client *warden.Client, serve func(context.Context) error, e
 	if !o.Single {
 		return &warden.Client{Dial: warden.Unix(Socket(o.Config))}, nil, nil
 	}
-	w, err := NewWarden(WardenOptions{Config: o.Config, Version: o.Version, Built: o.Built, Log: o.Log.With("part", "warden"), Starts: true, Power: o.Power})
+	w, err := NewWarden(WardenOptions{Config: o.Config, Version: o.Version, Built: o.Built, Log: o.Log.With("part", "warden"), Starts: true, Power: o.Power, Again: o.Again})
 	if err != nil {
 		return nil, nil, err
 	}
 	listener, dial := warden.Pipe()
-	return &warden.Client{Dial: dial}, func(ctx context.Context) error { return w.serve(ctx, listener) }, nil
+	return &warden.Client{Dial: dial}, func(ctx context.Context) error {
+		w.beside(ctx)
+		return w.serve(ctx, listener)
+	}, nil
 }

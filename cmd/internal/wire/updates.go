@@ -28,18 +28,23 @@ import (
 	"holdfast/update"
 )
 
-// kinds are what of a board can be updated.
-func kinds(c config.Config) []string {
-	if c.Update.Bootloader == "" {
-		return nil
+// Kinds are what of a board can be updated.
+func Kinds(c config.Config) (all []string) {
+	for _, k := range []struct {
+		kind string
+		on   bool
+	}{{"system", c.Update.Bootloader != ""}, {"agent", c.Update.Agent != ""}, {"content", c.Update.Content != ""}} {
+		if k.on {
+			all = append(all, k.kind)
+		}
 	}
-	return []string{"system"}
+	return all
 }
 
 // described are the verbs of updates as the agent knows them: the warden does them.
 func described(c config.Config) map[string]*update.Engine {
 	engines := map[string]*update.Engine{}
-	for _, kind := range kinds(c) {
+	for _, kind := range Kinds(c) {
 		engines[kind] = nil
 	}
 	return engines
@@ -48,7 +53,7 @@ func described(c config.Config) map[string]*update.Engine {
 // updates is how the agent brings updates, nil where there are none.
 func updates(o Options, client *warden.Client, clock board.Clock) *agent.Updates {
 	c := o.Config
-	if len(kinds(c)) == 0 {
+	if len(Kinds(c)) == 0 {
 		return nil
 	}
 	patient := *client
@@ -56,7 +61,7 @@ func updates(o Options, client *warden.Client, clock board.Clock) *agent.Updates
 	ask := func(ctx context.Context, verb string, args actuators.Args) (actuators.Result, error) {
 		return patient.Do(ctx, verb, args, "update")
 	}
-	return &agent.Updates{Kinds: kinds(c), Ask: ask, Open: Repositories(c, clock, o.Built)}
+	return &agent.Updates{Kinds: Kinds(c), Ask: ask, Open: Repositories(c, clock, o.Built)}
 }
 
 // Updater asks the warden of a configuration, for somebody at the board. It may bring files from any directory.
@@ -204,24 +209,18 @@ func model(c config.Config, files board.Files, layout *linux.Layout, log *slog.L
 func (w *Warden) engines(wo WardenOptions, files board.Files, clock board.Clock, turn chan struct{}) (map[string]*update.Engine, error) {
 	c := wo.Config
 	engines := map[string]*update.Engine{}
-	if len(kinds(c)) == 0 {
+	if len(Kinds(c)) == 0 {
 		return engines, nil
 	}
 	u := c.Update
-	var s switchboard
-	if err := s.open(c, files, w.log, wo.Starts); err != nil {
-		return nil, err
-	}
 	anchor, err := os.ReadFile(u.Anchor)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("root of trust: %w", err)
 	}
 	window, _ := update.ParseWindow(u.Window) // checked with the configuration
-	uptime := started(c, clock)
 	device, _ := ID(c)
-	o := update.Options{Kind: "system", Files: files, Slots: s.slots, Boot: s.boot, Clock: clock, Uptime: uptime,
-		Device: device, Compatible: compatible(c), Anchor: anchor, Running: running(c, w.log), Program: wo.Version, Built: wo.Built,
-		Restart: w.restart, Window: window, Settle: time.Duration(u.Settle), Deadline: time.Duration(u.Deadline), BackOff: time.Duration(u.BackOff),
+	o := update.Options{Files: files, Clock: clock, Device: device, Compatible: compatible(c), Anchor: anchor, Program: wo.Version, Built: wo.Built,
+		Window: window, Settle: time.Duration(u.Settle), Deadline: time.Duration(u.Deadline), BackOff: time.Duration(u.BackOff),
 		Trials: u.Trials, Rate: int64(u.Rate), Log: w.log.With("part", "update")}
 	if len(c.Units.Watch) > 0 {
 		o.Units = func(ctx context.Context) map[string]bool { return active(ctx, c.Units.Watch, w.log) }
@@ -240,11 +239,22 @@ func (w *Warden) engines(wo WardenOptions, files board.Files, clock board.Clock,
 	if u.Battery > 0 {
 		o.Supply = func() error { return linux.Supply(c.Root, u.Battery) }
 	}
-	e, err := update.New(o)
-	if err != nil {
-		return nil, err
+	for _, kind := range Kinds(c) {
+		o := o
+		o.Kind = kind
+		if kind == "system" {
+			var s switchboard
+			if err := s.open(c, files, w.log, wo.Starts); err != nil {
+				return nil, err
+			}
+			o.Slots, o.Boot, o.Uptime, o.Restart, o.Running = s.slots, s.boot, started(c, clock), w.restart, running(c, w.log)
+		} else if err := w.linked(&o, c, files, wo); err != nil {
+			return nil, err
+		}
+		if engines[kind], err = update.New(o); err != nil {
+			return nil, fmt.Errorf("%s: %w", kind, err)
+		}
 	}
-	engines["system"] = e
 	return engines, nil
 }
 

@@ -40,10 +40,11 @@ type Options struct {
 	Version  string
 	Log      *slog.Logger
 	Level    *slog.LevelVar
-	Single   bool        // do the warden's work in this process
-	Started  time.Time   // of the process
-	Built    time.Time   // of the program; zero when that is not known
-	Power    board.Power // restarts the machine, in one process; nil for the configuration's
+	Single   bool                        // do the warden's work in this process
+	Started  time.Time                   // of the process
+	Again    func(context.Context) error // starts the agent anew, in one process with the warden
+	Built    time.Time                   // of the program; zero when that is not known
+	Power    board.Power                 // restarts the machine, in one process; nil for the configuration's
 	Progress func()
 	Ready    func()
 }
