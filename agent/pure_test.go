@@ -314,3 +314,22 @@ func TestNoRecordIsLargerThanItMayBe(t *testing.T) {
 		}
 	})
 }
+
+// A job that is accepted has an id and a kind, each within bounds.
+func FuzzParseJob(f *testing.F) {
+	f.Add([]byte(`{"id":"j1","kind":"update","release":"pump/2"}`))
+	f.Add([]byte(`{"id":"j1","kind":"content","release":"content/2","repository":"https://u.example.com/","window":"22:30-05:00","not_before":"2026-01-02T15:04:05Z","priority":-3}`))
+	f.Add([]byte(`{"id":"j1","release":"pump/2","repository":"inline","metadata":{"payload":"","files":{}}}`))
+	f.Add([]byte(`{"id":`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		j, err := agent.ParseJob(raw)
+		switch {
+		case j == nil:
+			t.Fatal("no job, not even one that is refused")
+		case len(j.ID) > 64:
+			t.Errorf("an id of %d bytes", len(j.ID))
+		case err == nil && (j.ID == "" || j.Kind != "system" && j.Kind != "agent" && j.Kind != "content"):
+			t.Errorf("accepted: %+v", j)
+		}
+	})
+}
