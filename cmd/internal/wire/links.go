@@ -59,7 +59,7 @@ func (w *Warden) linked(o *update.Options, c config.Config, files board.Files, w
 		dir = c.Update.Content
 		o.Trials = 2
 	}
-	o.Slots, o.Boot, o.Whole, o.Arch = l, l, true, arch()
+	o.Slots, o.Boot, o.Whole, o.Arch = l, launches{l, dir}, true, arch()
 	o.Window = update.Window{} // the machine is not restarted
 	o.Uptime = func() (string, time.Duration) { return sinceLaunch(dir, c.Root) }
 	o.Restart = func(ctx context.Context, _ bool) error {
@@ -109,8 +109,12 @@ func Launch(c config.Config, version string, log *slog.Logger) error {
 			}
 		}
 		log.Debug("launched", "kind", kind, "slot", id)
-		boot, up := bootClock(c.Root)
-		if err := os.WriteFile(filepath.Join(dir, launched), []byte(fmt.Sprintf("%s %d %d\n", boot, up, time.Now().UnixNano())), 0o644); err != nil {
+		now := launch{name: time.Now().UnixNano()}
+		now.boot, now.up = bootClock(c.Root)
+		if before, ok := lastLaunch(dir); ok {
+			now.before = before.boot
+		}
+		if err := os.WriteFile(filepath.Join(dir, launched), []byte(now.String()+"\n"), 0o644); err != nil {
 			return err
 		}
 	}
@@ -186,19 +190,51 @@ func arch() string {
 	return runtime.GOARCH
 }
 
+// A launch is one start of the agent.
+type launch struct {
+	boot   string        // of the machine, as the kernel calls it
+	up     time.Duration // of the machine
+	name   int64         // tells it from the others
+	before string        // boot in which the start before this one was, "" when there was none
+}
+
+func (l launch) String() string {
+	return fmt.Sprint(l.boot, " ", int64(l.up), " ", l.name, " ", l.before)
+}
+
+// lastLaunch is what is known of the newest.
+func lastLaunch(dir string) (l launch, ok bool) {
+	raw, err := os.ReadFile(filepath.Join(dir, launched))
+	if err != nil || len(raw) > 512 {
+		return l, false
+	}
+	n, _ := fmt.Sscan(string(raw), &l.boot, (*int64)(&l.up), &l.name, &l.before)
+	return l, n >= 3
+}
+
+// launches are links whose trials end with the power as well: that is not the program's fault.
+type launches struct {
+	*linux.Links
+	dir string
+}
+
+// Facts implements board.Boot.
+func (l launches) Facts() (board.BootFacts, error) {
+	f, err := l.Links.Facts()
+	if last, ok := lastLaunch(l.dir); ok && last.before != "" && last.before != last.boot {
+		f.Reset = board.ResetPower
+	}
+	return f, err
+}
+
 // sinceLaunch tells the starts of the agent apart, and how long ago this one was.
 func sinceLaunch(dir, root string) (string, time.Duration) {
 	boot, up := bootClock(root)
-	raw, err := os.ReadFile(filepath.Join(dir, launched))
-	if err != nil {
+	last, ok := lastLaunch(dir)
+	if !ok || last.boot != boot {
 		return boot, up
 	}
-	var was string
-	var at, name int64
-	if n, _ := fmt.Sscan(string(raw), &was, &at, &name); n != 3 || was != boot {
-		return boot, up
-	}
-	return strings.TrimSpace(string(raw)), up - time.Duration(at)
+	return last.String(), up - last.up
 }
 
 // bootClock returns the kernel's name for this boot and how long ago it was.

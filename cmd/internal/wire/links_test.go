@@ -110,3 +110,29 @@ func TestAProgramIsRunOnlyWhereItCanBe(t *testing.T) {
 		})
 	}
 }
+
+// A trial that the power ended says nothing about the program.
+func TestAStartAfterTheMachinesOwnIsNoFaultOfTheProgram(t *testing.T) {
+	p := newPlace(t)
+	p.c.Root = t.TempDir()
+	boots := func(id string) {
+		t.Helper()
+		name := filepath.Join(p.c.Root, "proc/sys/kernel/random/boot_id")
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(id+"-1111-2222-3333-444444444444\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, tt := range []struct {
+		boot string
+		want board.Reset
+	}{{"00000001", ""}, {"00000001", ""}, {"00000002", board.ResetPower}, {"00000002", ""}} {
+		boots(tt.boot)
+		p.runs(t, "1.0.0")
+		if got := wire.LaunchReset(p.c.Update.Agent, p.links); got != tt.want {
+			t.Errorf("start %d: reset %q, want %q", i, got, tt.want)
+		}
+	}
+}
