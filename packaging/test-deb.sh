@@ -49,7 +49,7 @@ files() { inside find / -xdev \( -path /proc -o -path /run -o -path /var/lib/dpk
 [ "$(id -u)" = 0 ] || { echo "skipped: this wants root"; exit 1; }
 if [ ! -s "$base" ]; then
 	command -v mmdebstrap >/dev/null || apt-get install -qq -y --no-install-recommends mmdebstrap >/dev/null
-	mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus,ca-certificates bookworm "$base.new"
+	mmdebstrap --quiet --format=tar --variant=minbase --include=systemd,systemd-sysv,dbus,ca-certificates bookworm "$base.new"
 	mv "$base.new" "$base"
 fi
 mkdir "$root"
