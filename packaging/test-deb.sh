@@ -189,7 +189,7 @@ check "by the same process" inside sh -c "[ \$(systemctl show -P MainPID holdfas
 check "a warden with such a file does nothing" not inside holdfastctl command pump unit.restart unit=victim.service
 check "its socket lives through that" active holdfast-warden.socket
 inside sed -i '/^nonsense/d' "$toml"
-check "and when the file is right, so is the warden" inside holdfastctl command pump unit.restart unit=victim.service
+check "and when the file is right, so is the warden" within 5 inside holdfastctl command pump unit.restart unit=victim.service
 inside sh -c "kill -STOP $first"
 check "hanging, it is replaced within 75 s" within 75 replaced "$first"
 check "the link comes up again" within 15 inside sh -c 'holdfast status | grep -q "^link *up"'
