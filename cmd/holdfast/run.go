@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -12,14 +11,12 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
 
-	"holdfast/board"
 	"holdfast/board/linux"
 	"holdfast/cmd/internal/config"
 	"holdfast/cmd/internal/wire"
@@ -136,7 +133,7 @@ func runCommand(ctx context.Context, args []string, std streams) error {
 	runtime.GOMAXPROCS(1)
 	level := new(slog.LevelVar)
 	log := logger(std.err, level)
-	ctx, reborn, power := rebirth(ctx, *single && c.Update.Bootloader == "model" && len(c.Power.Reboot) == 0)
+	ctx, reborn, power := wire.Rebirth(ctx, *single && c.Update.Bootloader == "model" && len(c.Power.Reboot) == 0)
 	a, err := wire.Run(wire.Options{Config: c, Version: version, Built: built(), Power: power, Log: log, Level: level, Single: *single, Started: started,
 		Progress: watchdog(log), Ready: func() { notify(log, daemon.SdNotifyReady) }})
 	if errors.Is(err, wire.ErrClaimed) {
@@ -165,41 +162,9 @@ func runCommand(ctx context.Context, args []string, std streams) error {
 	notify(log, daemon.SdNotifyStopping)
 	if err == nil && reborn() {
 		log.Info("the model of a machine restarts")
-		return again()
+		return wire.Again()
 	}
 	return err
-}
-
-// A phoenix restarts the machine that this process stands for.
-type phoenix struct {
-	stop context.CancelFunc
-	done atomic.Bool
-}
-
-// Reboot implements board.Power.
-func (p *phoenix) Reboot(context.Context) error {
-	p.done.Store(true)
-	p.stop()
-	return nil
-}
-
-// rebirth makes the process the machine, where it stands for one: a restart ends ctx.
-func rebirth(ctx context.Context, model bool) (context.Context, func() bool, board.Power) {
-	if !model {
-		return ctx, func() bool { return false }, nil
-	}
-	p := &phoenix{}
-	ctx, p.stop = context.WithCancel(ctx)
-	return ctx, p.done.Load, p
-}
-
-// again begins this program anew, in its own place.
-func again() error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	return fmt.Errorf("begin anew: %w", unix.Exec(self, os.Args, os.Environ()))
 }
 
 // reload reads the file again and hands over what can change while the agent runs. A file that is wrong changes nothing.
