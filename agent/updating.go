@@ -88,7 +88,7 @@ func (g *updating) resume(ctx context.Context) *UpdateJob {
 	return nil
 }
 
-// drive goes on with a job, and lets a new one interrupt it.
+// drive goes on with a job, and lets a new one interrupt it. The job itself comes again with each connection.
 func (g *updating) drive(ctx context.Context, j *UpdateJob) (time.Duration, bool) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -97,11 +97,17 @@ func (g *updating) drive(ctx context.Context, j *UpdateJob) (time.Duration, bool
 	listening := make(chan struct{})
 	go func() {
 		defer close(listening)
-		select {
-		case raw := <-g.jobs:
-			next <- raw
-			stop(errNewer)
-		case <-done:
+		for {
+			select {
+			case raw := <-g.jobs:
+				if j.again(raw) {
+					continue
+				}
+				next <- raw
+				stop(errNewer)
+			case <-done:
+			}
+			return
 		}
 	}()
 	wait, over, err := g.u.Drive(ctx, j)
@@ -113,10 +119,16 @@ func (g *updating) drive(ctx context.Context, j *UpdateJob) (time.Duration, bool
 		case g.jobs <- raw: // for run to take
 		default: // there is a newer one already
 		}
-		return 0, false
+		return time.Second, false // so that run takes it before it goes on with this one
 	default:
 	}
 	return wait, over || err != nil
+}
+
+// again reports whether a message says nothing but this job.
+func (j *UpdateJob) again(raw json.RawMessage) bool {
+	n, err := ParseJob(raw)
+	return err == nil && n.ID == j.ID && n.Kind == j.Kind && n.Release == j.Release && n.Repository == j.Repository && len(n.Metadata) == 0
 }
 
 var errNewer = errors.New("there is a newer job")

@@ -157,6 +157,17 @@ func TestTheDeadlineHoldsEvenWhenTheAgentIsDead(t *testing.T) {
 	}
 }
 
+func TestATrialIsLookedAtAsOftenAsItHasToHold(t *testing.T) {
+	m := newMachine(releases())
+	m.options.Settle, m.options.Deadline = time.Second, 4*time.Second
+	if got := m.do(t, "job-1", "pump/2"); got.Result != update.Committed {
+		t.Fatalf("outcome = %+v", got)
+	}
+	if took := m.clock.now.Sub(m.up); took > 2*time.Second {
+		t.Errorf("trusted %s after its start, and it was in order from the beginning", took)
+	}
+}
+
 func TestUnitsAndScriptsAreAsked(t *testing.T) {
 	m := newMachine(releases())
 	units := map[string]bool{"pump.service": true, "broken.service": false}

@@ -137,7 +137,7 @@ func (e *Engine) probe(ctx context.Context) (Want, error) {
 	if len(missing) > 0 {
 		e.progress.waiting = "on trial: " + clipped(strings.Join(missing, "; "), 200)
 	}
-	return Want{Health: true, Wait: max(time.Second, min(left, 5*time.Second))}, nil
+	return Want{Health: true, Wait: max(time.Second, min(left, e.o.Settle, 5*time.Second))}, nil
 }
 
 func (e *Engine) missing(ctx context.Context) []string {

@@ -3,17 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -136,10 +133,10 @@ func runCommand(ctx context.Context, args []string, std streams) error {
 	runtime.GOMAXPROCS(1)
 	level := new(slog.LevelVar)
 	log := logger(std.err, level)
-	if err := become(c, true, *single, log); err != nil {
+	if err := wire.Become(c, version, true, *single, log); err != nil {
 		log.Error("the program that was brought by an update is not run", "err", err)
 	}
-	ctx, phoenix := rebirth(ctx)
+	ctx, phoenix := wire.Rebirth(ctx)
 	wo := wire.Options{Config: c, Version: version, Built: built(), Log: log, Level: level, Single: *single, Started: started,
 		Progress: watchdog(log), Ready: func() { notify(log, daemon.SdNotifyReady) }}
 	if *single {
@@ -173,73 +170,11 @@ func runCommand(ctx context.Context, args []string, std streams) error {
 	defer time.AfterFunc(settled, func() { unmap(log) }).Stop()
 	err = a.Run(ctx)
 	notify(log, daemon.SdNotifyStopping)
-	if err == nil && phoenix.done.Load() {
+	if err == nil && phoenix.Reborn() {
 		log.Info("the agent starts anew")
-		return again()
+		return wire.Again()
 	}
 	return err
-}
-
-// A phoenix begins the process anew: the agent where no systemd does that, and the machine that a process with the model of
-// a bootloader stands for.
-type phoenix struct {
-	stop context.CancelFunc
-	done atomic.Bool
-}
-
-// Reboot implements board.Power.
-func (p *phoenix) Reboot(context.Context) error {
-	p.done.Store(true)
-	p.stop()
-	return nil
-}
-
-// rebirth returns a phoenix that ends ctx.
-func rebirth(ctx context.Context) (context.Context, *phoenix) {
-	p := &phoenix{}
-	ctx, p.stop = context.WithCancel(ctx)
-	return ctx, p
-}
-
-// Variables by which a program that took another's place knows of it.
-const (
-	slotEnv    = "HOLDFAST_PROGRAM_SLOT"
-	packageEnv = "HOLDFAST_PROGRAM"
-)
-
-// again begins the package's program anew, in the place of this one.
-func again() error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	if first := os.Getenv(packageEnv); first != "" {
-		self = first
-	}
-	env := slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, slotEnv+"=") || strings.HasPrefix(s, packageEnv+"=") })
-	return fmt.Errorf("begin anew: %w", unix.Exec(self, os.Args, env))
-}
-
-// become runs the program that an update brought in the place of this one, where there is one. launch says that this is
-// the start of the agent, which nobody else has prepared.
-func become(c config.Config, trial, launch bool, log *slog.Logger) error {
-	if os.Getenv(slotEnv) != "" {
-		return nil
-	}
-	if launch {
-		if err := wire.Launch(c, version, log); err != nil {
-			return err
-		}
-	}
-	path, slot, err := wire.Program(c, trial, log)
-	if err != nil || path == "" {
-		return err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	return unix.Exec(path, append([]string{path}, os.Args[1:]...), append(os.Environ(), slotEnv+"="+slot, packageEnv+"="+self))
 }
 
 func launchCommand(_ context.Context, args []string, std streams) error {

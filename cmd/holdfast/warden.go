@@ -37,7 +37,7 @@ func wardenCommand(ctx context.Context, args []string, std streams) (err error) 
 	// Only systemd starts it again when it is asked.
 	idle := !*stay && os.Getenv("LISTEN_FDS") != ""
 	log := logger(std.err, level)
-	if err := become(c, false, false, log); err != nil {
+	if err := wire.Become(c, version, false, false, log); err != nil {
 		log.Error("the program that was brought by an update is not run", "err", err)
 	}
 	w, err := wire.NewWarden(wire.WardenOptions{Config: c, Version: version, Built: built(), Log: log, Idle: idle})

@@ -23,8 +23,10 @@ func newDemo(c *connection) *cobra.Command {
 		Short: "See all of it work on this machine, within a minute",
 		Long: `demo runs a broker on loopback and an agent of this machine, with two simulated lines and a link that can be cut, and
 tells what it does with them: telemetry arrives; a change is desired and applied, and a bad one refused; a relay is
-switched; an input changes; the link is cut for ten seconds; and at the end a subscriber that knows nothing of the agent
-counts whether any record is missing. The agent measures the machine and can change nothing on it. It needs Linux.
+switched; an input changes; the link is cut for ten seconds; and a subscriber that knows nothing of the agent counts whether
+any record is missing. Then a second board, in a process of its own with two files for slots, is updated by a delta; its power
+is cut in the middle, and it goes on from there; a release that is no good is tried and rolled back. The agent measures the
+machine and can change nothing on it. It needs Linux.
 
 It ends by itself with a table. With --stay it is left running afterwards, to play with, until it is interrupted.
 
@@ -38,7 +40,13 @@ Exit codes: 0 all of it happened, 1 something did not; the table says what.`,
 	f.StringVar(&logPath, "log", "", "`FILE` for the log of agent and broker (default: a temporary one, kept if the demo fails)")
 	f.BoolVar(&verbose, "verbose", false, "write that log to stderr instead")
 	cmd.MarkFlagsMutuallyExclusive("log", "verbose")
+	cmd.AddCommand(newDemoBoard())
 	cmd.RunE = deed(func(cmd *cobra.Command, _ []string) error {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		o.Board = []string{self, "demo", "board"}
 		if f.Changed("cut") && (o.Cut < demo.ShortestCut || o.Cut > demo.LongestCut) {
 			return usage("--cut %s: wants %s to %s", o.Cut, demo.ShortestCut, demo.LongestCut)
 		}
@@ -63,6 +71,19 @@ Exit codes: 0 all of it happened, 1 something did not; the table says what.`,
 		return demoHint(err, o.LogName)
 	})
 	return cmd
+}
+
+// newDemoBoard is a process that the demo starts, and kills.
+func newDemoBoard() *cobra.Command {
+	return &cobra.Command{
+		Use:    "board FILE",
+		Short:  "Be the board that the demo updates",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: deed(func(cmd *cobra.Command, words []string) error {
+			return demo.Board(cmd.Context(), words[0], ownVersion(), cmd.ErrOrStderr())
+		}),
+	}
 }
 
 // demoLog opens the log. A temporary one is removed when all went well.

@@ -194,3 +194,23 @@ func TestUnreadableImagesAreReported(t *testing.T) {
 		}
 	}
 }
+
+// What is not alike for long, and goes on in its place, costs what it is: packed files are like that.
+func TestWhatFollowsWhatWasReplacedIsNotStoredAgain(t *testing.T) {
+	noise := rand.NewChaCha8([32]byte{1})
+	old := make([]byte, 512<<10)
+	_, _ = noise.Read(old)
+	const most = 32<<10 + 2000
+	for _, at := range []int{0, 128 << 10, 100_001, 256 << 10, 480 << 10} {
+		neu := slices.Clone(old)
+		_, _ = noise.Read(neu[at:][:32<<10])
+		neu[at+32<<10-1] = ^old[at+32<<10-1] // no luck at the end
+		m, patch := create(t, pair{fmt.Sprint(at), old, neu}, bsdiff.Options{})
+		if len(patch) > most {
+			t.Errorf("at %d: %d bytes, more than %d", at, len(patch), most)
+		}
+		if got, err := apply(m, old, patch); err != nil || !bytes.Equal(got, neu) {
+			t.Errorf("at %d: %v", at, err)
+		}
+	}
+}

@@ -71,7 +71,7 @@ func (m *matcher) scan() {
 					scan = a.at + a.n
 					continue
 				}
-				if m.none || a.old-int64(a.at) != m.offset {
+				if m.none || a.old-int64(a.at) != m.offset || a.at-good > estranged {
 					m.cutAt(a.at, a.old)
 				}
 				scan = a.at + a.n

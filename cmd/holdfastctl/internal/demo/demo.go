@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"slices"
 	"time"
 )
 
@@ -37,7 +39,14 @@ type Options struct {
 	Limit    time.Duration // for everything but Stay; 55 s when 0
 	Stay     bool          // afterwards leave it running until ctx ends
 
-	carry carrier // what the link does with what it carries; nil passes it on
+	// Board is a command line that runs Board, in a process of its own, with the file that is appended to it.
+	Board []string
+
+	carry    carrier                         // what the link does with what it carries; nil passes it on
+	releases *releases                       // that were made before; nil makes them
+	around   func(http.Handler) http.Handler // what stands before the repository; nil for nothing
+	tamper   func(dir string)                // what somebody does to the board before it is switched on; nil for nothing
+	only     []string                        // chapters; nil for all
 }
 
 func (o Options) orDefaults() Options {
@@ -64,7 +73,7 @@ type chapter struct {
 }
 
 // chapters are played in this order. The first that does not happen ends the demo. Each finds the stage as those before
-// it left it; the count is the last, because it stops the agent.
+// it left it; the count stops the agent, and what follows it is played by another board.
 var chapters = []chapter{
 	{"telemetry", "Telemetry arrives", (*stage).telemetry},
 	{"shadow", "A change is desired, and a bad one", (*stage).desire},
@@ -72,6 +81,8 @@ var chapters = []chapter{
 	{"input", "An input changes", (*stage).input},
 	{"cut", "The link is cut", (*stage).cut},
 	{"count", "Every record is counted", (*stage).count},
+	{"update", "A board is updated, and its power fails", (*stage).update},
+	{"rollback", "A bad release falls back", (*stage).rollBack},
 }
 
 // An Outcome is what became of one chapter.
@@ -116,6 +127,9 @@ func (s *stage) playAll(ctx context.Context) ([]Outcome, error) {
 	var failed error
 	outcomes := make([]Outcome, 0, len(chapters))
 	for i, c := range chapters {
+		if s.o.only != nil && !slices.Contains(s.o.only, c.name) {
+			continue
+		}
 		o := Outcome{Chapter: c.name, Title: c.title}
 		if failed != nil {
 			o.Problem = "not reached"

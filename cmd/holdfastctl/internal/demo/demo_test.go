@@ -8,8 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -21,19 +23,50 @@ import (
 	"holdfast/cmd/holdfastctl/internal/demo"
 )
 
-// TestMain lets the tests run side by side: they wait more than they work.
+// TestMain lets the tests run side by side: they wait more than they work. As a board it is what a demo starts.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "board" {
+		if err := demo.Board(context.Background(), os.Args[2], "test", os.Stderr); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	flag.Parse()
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
-	m.Run()
+	code := m.Run()
+	if kept != "" {
+		os.RemoveAll(kept)
+	}
+	os.Exit(code)
 }
+
+var kept string // directory of the releases
+
+// made are releases for all tests: making them takes longer than all else, under the race detector.
+var made = sync.OnceValues(func() (_ *demo.Releases, err error) {
+	if kept, err = os.MkdirTemp("", "holdfast-demo-test-"); err != nil {
+		return nil, err
+	}
+	return demo.MakeReleases(context.Background(), kept)
+})
 
 // short are options for a demo that takes as long as it must.
 func short(t *testing.T, out io.Writer) demo.Options {
 	t.Helper()
-	return demo.Options{Out: out, Log: io.Discard, Version: "test", Cut: 2 * time.Second}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := demo.Options{Out: out, Log: io.Discard, Version: "test", Cut: 2 * time.Second, Board: []string{self, "board"}}
+	r, err := made()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Use(r)
+	return o
 }
 
 func TestEverythingHappens(t *testing.T) {
@@ -45,7 +78,7 @@ func TestEverythingHappens(t *testing.T) {
 	if err != nil {
 		t.Errorf("the demo: %v", err)
 	}
-	want := []string{"telemetry", "shadow", "relay", "input", "cut", "count"}
+	want := []string{"telemetry", "shadow", "relay", "input", "cut", "count", "update", "rollback"}
 	if len(outcomes) != len(want) {
 		t.Fatalf("%d chapters, want %d", len(outcomes), len(want))
 	}
@@ -64,7 +97,9 @@ func TestEverythingHappens(t *testing.T) {
 	}
 	for _, text := range []string{"mqtt://127.0.0.1:", "agent.log", "% busy", "$ holdfastctl shadow set demo",
 		`relays.pmup: no such output on this board`, `cpu: want a number from 0 to 100, not the text "high"`,
-		"demo is offline (its will)", "link down: ", "missing    0\n"} {
+		"demo is offline (its will)", "link down: ", "missing    0\n",
+		"cut (SIGKILL) after ", "Range: bytes=", "runs pump/2 from slot b, from now on", "script pump: exit status 1: the pump does not turn",
+		"job-2      pump/2 committed\n", "job-3      pump/3 rolled_back quarantined\n", "job-4      pump/3 refused quarantined\n"} {
 		if !strings.Contains(out.String(), text) {
 			t.Errorf("the narration does not have %q", text)
 		}
@@ -256,17 +291,30 @@ func (w *trigger) Write(b []byte) (int, error) {
 }
 
 func TestItCanBeInterruptedAndLeavesNothing(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("TMPDIR", dir)
-	ctx, cancel := context.WithCancel(t.Context())
-	out := &trigger{text: "1. Telemetry", do: cancel}
-	_, err := demo.Run(ctx, short(t, out))
-	if !errors.Is(err, demo.ErrFailed) || !errors.Is(err, context.Canceled) {
-		t.Errorf("error = %v, want that it was interrupted", err)
-	}
-	left, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil || len(left) > 0 {
-		t.Errorf("left behind: %q, %v", left, err)
+	for text, only := range map[string][]string{"1. Telemetry": nil, "runs pump/1 from slot a": {"update"}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		out := &trigger{text: text, do: cancel}
+		o := short(t, out)
+		o.Only(only...)
+		dir := t.TempDir()
+		t.Setenv("TMPDIR", dir)
+		_, err := demo.Run(ctx, o)
+		if !out.done || !errors.Is(err, demo.ErrFailed) || !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: error = %v, want that it was interrupted", text, err)
+		}
+		left, err := filepath.Glob(filepath.Join(dir, "*"))
+		if err != nil || len(left) > 0 {
+			t.Errorf("%s: left behind: %q, %v", text, left, err)
+		}
+		lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+		if err != nil || len(lines) == 0 {
+			t.Fatalf("no processes: %v", err)
+		}
+		for _, line := range lines {
+			if argv, err := os.ReadFile(line); err == nil && bytes.Contains(argv, []byte(dir)) { // others come and go
+				t.Errorf("%s: still there: %q", text, argv)
+			}
+		}
 	}
 }
 

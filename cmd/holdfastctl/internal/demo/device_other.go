@@ -2,7 +2,18 @@
 
 package demo
 
+import (
+	"context"
+	"io"
+	"os/exec"
+)
+
 // supported is false: the agent reads /proc.
 const supported = false
 
 func boot(settings) (*device, error) { return nil, ErrLinux }
+
+// Board is the board of the chapters about updates.
+func Board(context.Context, string, string, io.Writer) error { return ErrLinux }
+
+func dependent(*exec.Cmd) {}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"sync"
@@ -23,9 +24,12 @@ type stage struct {
 	agent  *device
 	set    settings
 	issued uint64 // commands so far
+	bench  *bench // nil before the chapters about updates
+	log    *shared
 
-	end context.CancelFunc // of hub and cable
-	wg  sync.WaitGroup
+	life context.Context // of hub, cable and repository
+	end  context.CancelFunc
+	wg   sync.WaitGroup
 }
 
 // open puts the stage up: hub, cable, subscriber, and last the agent, so that its first record is counted.
@@ -35,9 +39,10 @@ func open(ctx context.Context, o Options) (_ *stage, err error) {
 		return nil, err
 	}
 	level := new(slog.LevelVar)
-	log := slog.New(slog.NewTextHandler(o.Log, &slog.HandlerOptions{Level: level}))
+	words := &shared{out: o.Log}
+	log := slog.New(slog.NewTextHandler(words, &slog.HandlerOptions{Level: level}))
 	life, end := context.WithCancel(context.Background())
-	s := &stage{o: o, tell: &teller{out: o.Out, color: o.Color, json: o.JSON}, end: end,
+	s := &stage{o: o, tell: &teller{out: o.Out, color: o.Color, json: o.JSON}, life: life, end: end, log: words,
 		set: settings{dir: dir, version: o.Version, log: log, level: level}}
 	defer func() {
 		if err != nil {
@@ -83,6 +88,9 @@ func (s *stage) startHub(ctx, life context.Context) (address string, err error) 
 
 // close takes the stage down, from the agent to the hub, and removes its files.
 func (s *stage) close() {
+	if s.bench != nil {
+		s.bench.close()
+	}
 	if s.agent != nil {
 		s.agent.stop()
 		<-s.agent.ended
@@ -132,6 +140,10 @@ func (s *stage) operate(ctx context.Context, deed func(mq *client.Client) error)
 func (s *stage) stay(ctx context.Context) error {
 	s.watch.mq.Close() // it would fill up: nobody reads it any more
 	s.watch = nil
+	if s.bench != nil {
+		s.bench.watch.mq.Close()
+		s.bench.watch = nil
+	}
 	agent, err := boot(s.set)
 	if err != nil {
 		return fmt.Errorf("agent: %w", err)
@@ -144,4 +156,17 @@ func (s *stage) stay(ctx context.Context) error {
 	case <-agent.ended:
 		return fmt.Errorf("%w: %w", errEnded, agent.err())
 	}
+}
+
+// shared is the log of several, which each write whole lines.
+type shared struct {
+	mu  sync.Mutex
+	out io.Writer
+}
+
+// Write implements io.Writer.
+func (w *shared) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.out.Write(b)
 }

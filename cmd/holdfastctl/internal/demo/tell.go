@@ -124,7 +124,7 @@ func (t *teller) staying(broker string) {
 	t.printf("\n%s\n", t.paint(bold, "It stays, until Ctrl-C. In another shell:"))
 	t.printf("  export HOLDFAST_BROKER=%s\n", broker)
 	for _, line := range []string{"watch", "shadow get demo", "shadow diff demo", "shadow set demo period=5s", "command demo ping",
-		"command demo relay.set name=pump on=true", "record --help"} {
+		"command demo relay.set name=pump on=true", "update status board", "command board update.history", "record --help"} {
 		t.printf("  holdfastctl %s\n", line)
 	}
 }

@@ -26,6 +26,7 @@ type watcher struct {
 	status   message.Status
 	reported shadow.Document
 	results  map[string]envelope.Result
+	job      jobStatus
 	latest   map[string]message.Sample // by source and instance
 	rounds   []round                   // of telemetry, as they came
 	newest   uint64                    // highest number among them
@@ -37,6 +38,15 @@ type watcher struct {
 type round struct {
 	seq         uint64
 	first, last time.Time
+}
+
+// A jobStatus is what a device says of its update job.
+type jobStatus struct {
+	ID      string `json:"id"`
+	Release string `json:"release"`
+	Phase   string `json:"phase"`
+	Reason  string `json:"reason"`
+	Error   string `json:"error"`
 }
 
 // watch subscribes to everything of a device.
@@ -85,6 +95,9 @@ func (w *watcher) read(kind string, payload []byte, fresh bool) (err error) {
 		r, err := envelope.ParseResult(payload)
 		w.results[r.ID] = r
 		return err
+	case "job/status":
+		w.job = jobStatus{}
+		return message.Decode(payload, &w.job)
 	case "telemetry":
 		var t message.Telemetry
 		if err := message.Decode(payload, &t); err != nil || !fresh {
