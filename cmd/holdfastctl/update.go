@@ -273,8 +273,14 @@ func verdictOf(device string, s jobStatus) error {
 		f.hints = []string{"holdfastctl release publish signs the metadata anew"}
 	case "incompatible", "parts", "kind":
 		f.hints = []string{"holdfastctl release list shows what each release is for"}
-	case "downgrade", "floor":
+	case "program":
+		f.hints = []string{"a newer holdfast on the device first; holdfastctl release add --min-agent says which a release needs"}
+	case "not_found":
+		f.hints = []string{"holdfastctl release list shows what is published; only that is found"}
+	case "downgrade":
 		f.hints = []string{"a release of a lower number needs a permit: holdfastctl release add --downgrade-max-seq"}
+	case "floor":
+		f.hints = []string{"no permit goes below the floor; holdfastctl release list shows each release's"}
 	}
 	return f
 }
