@@ -144,8 +144,12 @@ type present struct {
 func (p *present) of(id string) UpdateStatus {
 	s := p.Status
 	if l := s.Last; s.Job == "" && l != nil && (id == "" || l.Job == id) {
-		return UpdateStatus{ID: l.Job, Kind: s.Kind, Release: l.Release, Phase: l.Result, Reason: l.Reason, Error: l.Error, Trials: l.Trials,
+		ended := UpdateStatus{ID: l.Job, Kind: s.Kind, Release: l.Release, Phase: l.Result, Reason: l.Reason, Error: l.Error, Trials: l.Trials,
 			Running: s.Running, Trial: s.Trial}
+		if ended.Phase == "committed" {
+			ended.Percent = 100
+		}
+		return ended
 	}
 	return UpdateStatus{ID: s.Job, Kind: s.Kind, Release: s.Release, Phase: s.Phase, Percent: s.Percent, Bytes: s.Bytes, Total: s.Total,
 		ETASeconds: s.Left, Waiting: s.Waiting, Paused: s.Paused, Trials: s.Trials, Running: s.Running, Repository: s.Repository, Trial: s.Trial}
