@@ -59,7 +59,7 @@ type WardenOptions struct {
 	Built   time.Time // of this program
 	Log     *slog.Logger
 	Idle    bool        // end when there is nothing to do
-	Starts  bool        // the process stands for a machine: a model of a bootloader starts with it
+	Starts  bool        // in one process with the agent, which stands for a machine: a model of a bootloader starts with it
 	Power   board.Power // nil for the configuration's
 }
 
@@ -113,6 +113,9 @@ func NewWarden(o WardenOptions) (*Warden, error) {
 	} else {
 		log.Debug("only root may ask", "user", c.Warden.User, "err", err)
 	}
+	if o.Starts { // whoever may run the agent here has all its power anyway
+		so.UIDs = append(so.UIDs, os.Geteuid())
+	}
 	w.server = warden.NewServer(so)
 	return w, nil
 }
@@ -140,6 +143,29 @@ func (w *Warden) serve(ctx context.Context, listener net.Listener) error {
 		alone.Go(func() { _ = e.Run(ctx) })
 	}
 	return w.server.Serve(ctx, listener)
+}
+
+// within serves the process it runs in, and where there is something to update whoever asks at the board, too. That its
+// socket cannot be had keeps nobody from the rest.
+func (w *Warden) within(ctx context.Context, pipe net.Listener) error {
+	if len(w.updates) == 0 {
+		return w.serve(ctx, pipe)
+	}
+	socket, _, err := warden.Listen(w.socket, w.group)
+	if err != nil {
+		w.log.Warn("updates cannot be asked for at the board", "err", err)
+		return w.serve(ctx, pipe)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	var aside sync.WaitGroup
+	defer aside.Wait()
+	defer stop()
+	aside.Go(func() {
+		if err := w.server.Serve(ctx, socket); err != nil {
+			w.log.Warn("updates cannot be asked for at the board any more", "err", err)
+		}
+	})
+	return w.serve(ctx, pipe)
 }
 
 // busy reports whether a system is on trial: somebody has to keep its deadline.
@@ -181,5 +207,5 @@ func ask(o Options) (client *warden.Client, serve func(context.Context) error, e
 		return nil, nil, err
 	}
 	listener, dial := warden.Pipe()
-	return &warden.Client{Dial: dial}, func(ctx context.Context) error { return w.serve(ctx, listener) }, nil
+	return &warden.Client{Dial: dial}, func(ctx context.Context) error { return w.within(ctx, listener) }, nil
 }
