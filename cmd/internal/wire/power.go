@@ -29,7 +29,7 @@ func deeds(c config.Config, clock board.Clock, supply board.Power, turn chan str
 	if err != nil {
 		return nil, err
 	}
-	scripts, err := script.Verb(script.Options{Dir: c.Scripts.Dir, Limit: time.Duration(c.Scripts.Timeout), Clock: clock, Turn: turn})
+	scripts, err := script.Verb(script.Options{Dir: c.Scripts.Dir, Owner: os.Geteuid(), Limit: time.Duration(c.Scripts.Timeout), Clock: clock, Turn: turn})
 	if err != nil {
 		return nil, err
 	}

@@ -227,13 +227,13 @@ func (w *Warden) engines(wo WardenOptions, files board.Files, clock board.Clock,
 		o.Units = func(ctx context.Context) map[string]bool { return active(ctx, c.Units.Watch, w.log) }
 	}
 	o.Scripts = func(ctx context.Context) error {
-		return script.All(ctx, script.Options{Dir: u.Health, Limit: time.Duration(u.HookLimit), Clock: clock, Turn: turn})
+		return script.All(ctx, script.Options{Dir: u.Health, Owner: os.Geteuid(), Limit: time.Duration(u.HookLimit), Clock: clock, Turn: turn})
 	}
 	o.Hook = func(ctx context.Context, e update.Event, s update.Status) error {
 		if e == update.BeforeDownload { // signatures were verified: what that took of the program is not needed for long
 			_ = linux.Unmap()
 		}
-		return script.All(ctx, script.Options{Dir: u.Hooks, Limit: time.Duration(u.HookLimit), Clock: clock, Turn: turn, Env: []string{
+		return script.All(ctx, script.Options{Dir: u.Hooks, Owner: os.Geteuid(), Limit: time.Duration(u.HookLimit), Clock: clock, Turn: turn, Env: []string{
 			"HOLDFAST_KIND=" + s.Kind, "HOLDFAST_JOB=" + s.Job, "HOLDFAST_RELEASE=" + s.Release, "HOLDFAST_RUNNING=" + s.Running,
 			"HOLDFAST_SLOT=" + string(s.Booted), fmt.Sprintf("HOLDFAST_PERCENT=%.0f", s.Percent)}}, string(e))
 	}
