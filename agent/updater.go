@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"holdfast/actuators"
@@ -144,8 +145,12 @@ type present struct {
 func (p *present) of(id string) UpdateStatus {
 	s := p.Status
 	if l := s.Last; s.Job == "" && l != nil && (id == "" || l.Job == id) {
-		return UpdateStatus{ID: l.Job, Kind: s.Kind, Release: l.Release, Phase: l.Result, Reason: l.Reason, Error: l.Error, Trials: l.Trials,
+		ended := UpdateStatus{ID: l.Job, Kind: s.Kind, Release: l.Release, Phase: l.Result, Reason: l.Reason, Error: l.Error, Trials: l.Trials,
 			Running: s.Running, Trial: s.Trial}
+		if ended.Phase == "committed" {
+			ended.Percent = 100
+		}
+		return ended
 	}
 	return UpdateStatus{ID: s.Job, Kind: s.Kind, Release: s.Release, Phase: s.Phase, Percent: s.Percent, Bytes: s.Bytes, Total: s.Total,
 		ETASeconds: s.Left, Waiting: s.Waiting, Paused: s.Paused, Trials: s.Trials, Running: s.Running, Repository: s.Repository, Trial: s.Trial}
@@ -203,20 +208,15 @@ func (u *Updater) Drive(ctx context.Context, j *UpdateJob) (wait time.Duration, 
 	b := &bringer{repository: repository}
 	defer b.leave()
 	var last present
-	pause := firstPause
+	pause, stuck := firstPause, ""
 	for {
-		before := last.Status.Bytes
+		before, brought := last.Status.Bytes, last.Want.Metadata != "" || last.Want.Patch != ""
 		p, problem := u.advance(ctx, j.Kind, &last, b, openErr)
 		if ctx.Err() != nil {
 			return 0, false, context.Cause(ctx)
 		}
 		if p != nil {
 			last = *p
-			s := p.of(j.ID)
-			u.Tell(ctx, s)
-			if p.Want.Done || s.Over() {
-				return 0, true, nil
-			}
 			if problem == nil && p.Error != "" {
 				problem = errors.New(p.Error)
 			}
@@ -224,15 +224,19 @@ func (u *Updater) Drive(ctx context.Context, j *UpdateJob) (wait time.Duration, 
 				pause = firstPause
 			}
 		}
+		if problem != nil {
+			stuck = oneLine(problem)
+		} else if brought {
+			stuck = ""
+		}
+		if over := u.tell(ctx, &last, j.ID, stuck); p != nil && (p.Want.Done || over) {
+			return 0, true, nil
+		}
 		nap := time.Duration(0)
 		switch {
 		case problem != nil:
 			u.Log.Warn("update", "job", j.ID, "err", problem, "again", pause)
-			nap = pause/2 + rand.N(pause/2+1)
-			var later interface{ RetryAfter() time.Duration }
-			if errors.As(problem, &later) {
-				nap = max(nap, later.RetryAfter())
-			}
+			nap = napAfter(problem, pause)
 			pause = min(2*pause, lastPause)
 			last.Want.Metadata, last.Want.Patch = "", "" // ask anew what is wanted
 		case p.Want.Wait > 0:
@@ -248,6 +252,35 @@ func (u *Updater) Drive(ctx context.Context, j *UpdateJob) (wait time.Duration, 
 			}
 		}
 	}
+}
+
+// tell says how a job stands, and what keeps it where the warden knows of nothing: whoever watches would see no more than
+// that nothing moves. It reports whether the job is over.
+func (u *Updater) tell(ctx context.Context, last *present, id, stuck string) bool {
+	if last.Status.Phase == "" { // the warden has not answered yet
+		return false
+	}
+	s := last.of(id)
+	if s.Waiting == "" && !s.Over() {
+		s.Waiting = stuck
+	}
+	u.Tell(ctx, s)
+	return s.Over()
+}
+
+// napAfter is a random time of up to pause, or longer where the other side asks for it.
+func napAfter(problem error, pause time.Duration) time.Duration {
+	nap := pause/2 + rand.N(pause/2+1)
+	var later interface{ RetryAfter() time.Duration }
+	if errors.As(problem, &later) {
+		nap = max(nap, later.RetryAfter())
+	}
+	return nap
+}
+
+// oneLine is an error on one line, as others are told of it.
+func oneLine(err error) string {
+	return strings.ToValidUTF8(fmt.Sprintf("%.300s", strings.ReplaceAll(err.Error(), "\n", "; ")), "")
 }
 
 func (u *Updater) sleep(ctx context.Context, d time.Duration) bool {

@@ -167,7 +167,7 @@ func (g *updating) tell(ctx context.Context, s UpdateStatus) {
 	}
 	now := g.u.Clock.Now()
 	was := g.told
-	fresh := s.ID != was.ID || s.Phase != was.Phase || s.Error != was.Error || s.Paused != was.Paused
+	fresh := s.ID != was.ID || s.Phase != was.Phase || s.Error != was.Error || s.Paused != was.Paused || s.Waiting != was.Waiting
 	if !fresh && (s == was || now.Sub(g.at) < statusEvery) {
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -183,6 +184,8 @@ func (e *Engine) Accept(ctx context.Context, job Job) error {
 	switch {
 	case e.j.Phase != Idle && e.j.Job.ID == job.ID, e.j.Phase == Idle && e.j.Last != nil && e.j.Last.Job == job.ID:
 		return nil
+	case e.over(job.ID): // brokers keep a job, and give it again at each connection, also after one that was given at the board
+		return nil
 	case e.j.Phase == Arming:
 		return fmt.Errorf("update %s: busy with %s, which is on trial", job.ID, e.j.Job.ID)
 	case e.j.Phase != Idle && job.Priority < e.j.Job.Priority:
@@ -193,6 +196,13 @@ func (e *Engine) Accept(ctx context.Context, job Job) error {
 		}
 	}
 	return e.begin(job)
+}
+
+// over reports whether a job of this id is in the history. One that cannot be read is damaged, and no reason to refuse.
+func (e *Engine) over(id string) bool {
+	var h history
+	_, _ = e.store.read("history", recordsBytes, &h)
+	return slices.ContainsFunc(h.Outcomes, func(o Outcome) bool { return o.Job == id })
 }
 
 func (e *Engine) begin(job Job) error {
@@ -274,7 +284,11 @@ func (e *Engine) Advance(ctx context.Context, offer Offer) (Want, error) {
 		}
 		e.health = offer.Health
 	}
-	return e.steps(ctx, offer, e.o.Clock.Now().Add(e.o.Slice))
+	want, err := e.steps(ctx, offer, e.o.Clock.Now().Add(e.o.Slice))
+	if err != nil && errors.Is(context.Cause(ctx), errStopped) { // nothing went wrong: it is somebody else's turn
+		return Want{Wait: time.Second}, nil
+	}
+	return want, err
 }
 
 // steps does one step after the other until one needs something.

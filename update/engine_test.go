@@ -50,6 +50,21 @@ func TestAReleaseIsStagedTriedAndTrusted(t *testing.T) {
 	}
 }
 
+// A broker gives the job it keeps at every connection. After another that was given at the board it is over all the same.
+func TestAJobThatIsOverIsNotBegunAgainAfterAnother(t *testing.T) {
+	m := newMachine(releases())
+	m.do(t, "job-1", "pump/2")
+	if got := m.do(t, "local-1", "pump/3"); got.Result != update.Committed {
+		t.Fatalf("outcome = %+v", got)
+	}
+	if err := m.engine.Accept(t.Context(), update.Job{ID: "job-1", Release: "pump/2"}); err != nil {
+		t.Error(err)
+	}
+	if s := m.engine.Status(); s.Phase != "idle" || s.Job != "" || s.Last.Job != "local-1" {
+		t.Errorf("status = %+v", s)
+	}
+}
+
 func TestASystemThatIsNotInOrderIsTriedThreeTimesAndHeld(t *testing.T) {
 	m := newMachine(releases())
 	m.healthy = func(image string) bool { return image != "pump/2" }

@@ -269,7 +269,7 @@ func (e *Engine) fellBack(ctx context.Context) error {
 		return err
 	}
 	if s.Held {
-		return e.gaveUp(ctx, RolledBack, "quarantined", fmt.Sprintf("%d trials did not come through, the last: %s", s.Failed, why))
+		return e.gaveUp(ctx, RolledBack, "quarantined", fmt.Sprintf("trial %d of %d did not come through: %s", s.Failed, e.o.Trials, why))
 	}
 	e.o.Log.Warn("a trial did not come through", "why", why, "failed", s.Failed)
 	return e.again(e.o.Clock.Now().Add(backOff(e.o.BackOff, s.Failed)))

@@ -65,7 +65,6 @@ func updateCommand(ctx context.Context, args []string, std streams) error {
 		log = logger(std.err, new(slog.LevelVar))
 	}
 	u := wire.Updater(c, log)
-	u.Tell = func(_ context.Context, s agent.UpdateStatus) { say.progress(s) }
 	switch {
 	case len(words) == 2 && words[0] == "install":
 		return install(ctx, u, words[1], *kind, *release, say)
@@ -115,17 +114,21 @@ func install(ctx context.Context, u *agent.Updater, dir, kind, release string, s
 		return unasked(err)
 	}
 	for {
-		wait, over, err := u.Drive(ctx, job)
-		if err != nil {
+		wait, over, err := drive(ctx, u, job, say)
+		switch {
+		case errors.Is(err, errRestarting):
+			if err := afterRestart(ctx, u, kind); err != nil {
+				return err
+			}
+			continue
+		case err != nil:
 			return err
 		}
 		if over {
 			break
 		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return fmt.Errorf("left to go on by itself: %w", context.Cause(ctx))
+		if err := sleep(ctx, wait); err != nil {
+			return err
 		}
 	}
 	s, err := u.Status(ctx, kind)
@@ -139,6 +142,44 @@ func install(ctx context.Context, u *agent.Updater, dir, kind, release string, s
 		return verdict(exitFailed)
 	}
 	return nil
+}
+
+var errRestarting = errors.New("the board restarts")
+
+// drive goes on with a job until it is over, has to wait, or restarts the board.
+func drive(ctx context.Context, u *agent.Updater, job *agent.UpdateJob, say teller) (time.Duration, bool, error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	u.Tell = func(_ context.Context, s agent.UpdateStatus) {
+		say.progress(s)
+		if s.Phase == "updating" && !s.Trial {
+			stop(errRestarting)
+		}
+	}
+	return u.Drive(ctx, job)
+}
+
+// afterRestart waits until the board is back and the agent has seen to the rest. A restart that does not come within a
+// minute is to be asked for again. Where the machine is a model this process outlives it.
+func afterRestart(ctx context.Context, u *agent.Updater, kind string) error {
+	for range 60 {
+		if err := sleep(ctx, time.Second); err != nil {
+			return err
+		}
+		if s, err := u.Status(ctx, kind); err == nil && s.Over() {
+			return nil
+		}
+	}
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("left to go on by itself: %w", context.Cause(ctx))
+	}
 }
 
 // A teller says how an update stands.

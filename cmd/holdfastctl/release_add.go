@@ -39,7 +39,7 @@ it is open to all at once. They are signed with the release: to hurry one, make 
 	f.StringArrayVar(&rel.From, "from", nil, "`RELEASE` to make a delta from; may come more than once (default: the last 2 with the same parts)")
 	f.IntVar(&rel.FromNewest, "deltas", 2, "without --from: how many of the last releases deltas are made from")
 	f.StringArrayVar(&waves, "wave", nil, "`TIME=PERCENT` of the fleet let in from a time on; may come more than once")
-	f.StringVar(&rel.MinAgent, "min-agent", "", "oldest `VERSION` of holdfast that may take it (default 1.0.0, none for content)")
+	f.StringVar(&rel.MinAgent, "min-agent", "", "oldest `VERSION` of holdfast that may take it, such as 1.4.0 (default: any)")
 	f.Int64Var(&rel.Downgrade, "downgrade-max-seq", 0, "the permit to go down: devices that run at most this number may take it")
 	f.StringVar(&kind, "kind", "system", "system, agent (the program on the device) or content")
 	f.StringVar(&rel.Arch, "arch", "", "of an agent's program, such as armv7")
@@ -49,7 +49,7 @@ it is open to all at once. They are signed with the release: to hurry one, make 
 	cmd.RunE = deed(func(cmd *cobra.Command, args []string) error {
 		rel.Name, rel.Kind, rel.Progress = args[1], trust.Kind(kind), bar(cmd)
 		if rel.MinAgent == "" && rel.Kind != trust.Content {
-			rel.MinAgent = "1.0.0"
+			rel.MinAgent = "0.0.0"
 		}
 		var err error
 		if rel.Images, err = parseImages(images); err != nil {

@@ -273,17 +273,28 @@ func verdictOf(device string, s jobStatus) error {
 		f.hints = []string{"holdfastctl release publish signs the metadata anew"}
 	case "incompatible", "parts", "kind":
 		f.hints = []string{"holdfastctl release list shows what each release is for"}
-	case "downgrade", "floor":
+	case "program":
+		f.hints = []string{"a newer holdfast on the device first; holdfastctl release add --min-agent says which a release needs"}
+	case "not_found":
+		f.hints = []string{"holdfastctl release list shows what is published; only that is found"}
+	case "downgrade":
 		f.hints = []string{"a release of a lower number needs a permit: holdfastctl release add --downgrade-max-seq"}
+	case "floor":
+		f.hints = []string{"no permit goes below the floor; holdfastctl release list shows each release's"}
 	}
 	return f
 }
 
 func newUpdateStatus(c *connection) *cobra.Command {
-	return &cobra.Command{
-		Use:               "status DEVICE",
-		Short:             "Show how the last update of a device stands",
-		Example:           "  holdfastctl update status gate-7",
+	var follow bool
+	var wait time.Duration
+	cmd := &cobra.Command{
+		Use:   "status DEVICE",
+		Short: "Show how the last update of a device stands",
+		Long: `status shows the last word of a device about its updates, which the broker keeps. --follow goes on until the job is over.
+
+Exit codes with --follow: 0 committed, 1 the job ended otherwise, 3 no word within --wait.`,
+		Example:           "  holdfastctl update status gate-7\n  holdfastctl update status gate-7 --follow",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: c.completeDevices(1),
 		RunE: deed(func(cmd *cobra.Command, words []string) error {
@@ -310,10 +321,19 @@ func newUpdateStatus(c *connection) *cobra.Command {
 			if err := json.Unmarshal(kept[0].Payload, &s); err != nil {
 				return fmt.Errorf("%s: its status is not JSON", words[0])
 			}
+			if follow {
+				if err := mq.Subscribe(cmd.Context(), "holdfast/"+words[0]+"/job/status"); err != nil { // says again what it keeps
+					return err
+				}
+				return c.follow(cmd.Context(), cmd, mq, words[0], s.ID, wait)
+			}
 			shown := ""
 			return c.show(cmd, words[0], s, false, &shown)
 		}),
 	}
+	cmd.Flags().BoolVar(&follow, "follow", false, "show the progress until the job is over")
+	cmd.Flags().DurationVar(&wait, "wait", 0, "with --follow: how long to wait for it to end (default: as long as it takes)")
+	return cmd
 }
 
 // newUpdateWord is a command that gives a device the command of the same name.

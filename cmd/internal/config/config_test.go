@@ -91,6 +91,8 @@ func TestWhatIsWrongIsNamedWithItsPlaceAndTheNearestRightKey(t *testing.T) {
 		{"hostile id", "id = \"a/b\"\n", `id: "a/b" is not 1 to 64`, "", 1, 1},
 		{"not an address", "[broker]\nurls = [\"broker.example.com\"]\n", "is not an address such as", "", 2, 1},
 		{"half a certificate", "[broker]\ncert_file = \"a.pem\"\n", "cert_file and key_file go together", "", 2, 1},
+		{"place of a slot", "[update.parts.root]\na = \"root-a\"\nb = \"/dev/mmcblk0p3\"\n", `update.parts.root: "root-a" is neither a path nor PARTLABEL=…`, "", 1, 2},
+		{"attempts in two digits", "[update.uboot]\nattempts = 10\n", "update.uboot.attempts: 10 is not between 1 and 9", "", 2, 1},
 		{"unknown dialect", "[broker]\ndialect = \"xmpp\"\n", "neither plain nor aws", "", 2, 1},
 	} {
 		_, err := config.Parse("test.toml", []byte(tt.text))
@@ -104,6 +106,21 @@ func TestWhatIsWrongIsNamedWithItsPlaceAndTheNearestRightKey(t *testing.T) {
 		}
 		if !strings.Contains(e.Problem, tt.problem) || !strings.Contains(e.Hint, tt.hint) {
 			t.Errorf("%s: %q, hint %q; want %q, %q", tt.name, e.Problem, e.Hint, tt.problem, tt.hint)
+		}
+	}
+}
+
+// A section of the reference ends where the next begins, so no key of a section may come after one below it.
+func TestTheReferenceListsEveryKeyBelowItsSection(t *testing.T) {
+	below := ""
+	for _, line := range strings.Split(config.Reference(), "\n") {
+		if name, found := strings.CutPrefix(line, "## `["); found {
+			below = strings.TrimSuffix(name, "]`")
+		}
+		if strings.HasPrefix(line, "| `anchor` ") || strings.HasPrefix(line, "| `settle` ") {
+			if below != "update" {
+				t.Errorf("below [%s]: %s", below, line)
+			}
 		}
 	}
 }

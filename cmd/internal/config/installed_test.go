@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"testing"
@@ -32,5 +33,30 @@ func TestTheInstalledFileIsTheDefaultsAndItsExamplesAreTrue(t *testing.T) {
 	}
 	if len(got.Broker.URLs) != 1 || got.ID == "" || len(got.Units.Restart) != 1 {
 		t.Errorf("uncommented = %+v", got)
+	}
+}
+
+// What the documents show of a configuration is one that is taken.
+func TestTheConfigurationsInTheDocumentsAreTaken(t *testing.T) {
+	pages, err := filepath.Glob("../../../docs/*.md")
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("%d pages, %v", len(pages), err)
+	}
+	block := regexp.MustCompile("(?ms)^```toml\n(.*?)^```$")
+	found := 0
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range block.FindAllSubmatch(text, -1) {
+			found++
+			if _, err := config.Parse(page, m[1]); err != nil {
+				t.Errorf("%s:\n%s%v", page, m[1], err)
+			}
+		}
+	}
+	if found < 2 {
+		t.Errorf("%d configurations found: the pattern is wrong", found)
 	}
 }

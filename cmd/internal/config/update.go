@@ -15,8 +15,6 @@ type Update struct {
 	Bootloader   string          `toml:"bootloader" doc:"What switches between the slots: uboot-rauc, uboot-mender, or model (a bootloader of files, for trying out). Empty: the system is not updated."`
 	Agent        string          `toml:"agent" doc:"Directory in which the agent's own program is updated, such as /var/lib/holdfast-agent. Empty: the package's is the only one."`
 	Content      string          `toml:"content" doc:"Directory in which bundles of content (rules, models, scripts) are updated, such as /var/lib/holdfast-content. Empty: there are none."`
-	Parts        map[string]Part `toml:"parts" doc:"What a slot consists of, such as [update.parts.root]; all parts are switched together."`
-	UBoot        UBoot           `toml:"uboot" doc:"U-Boot's environment."`
 	Compatible   []string        `toml:"compatible" doc:"What this board calls itself; a release must name one of them. Empty: what the device tree says."`
 	Anchor       string          `toml:"anchor" doc:"The root of trust: the first root metadata of the repository, put there when the device was made."`
 	Release      string          `toml:"release" doc:"File inside the image that says which release it is: {\"release\":\"name/version\",\"seq\":1}."`
@@ -35,12 +33,14 @@ type Update struct {
 	Hooks        string          `toml:"hooks" doc:"Directory of programs that are told of before-download, before-arm, after-commit, after-rollback and progress."`
 	HookLimit    Duration        `toml:"hook_limit" doc:"How long each of them may take."`
 	Battery      int             `toml:"battery_percent" doc:"With less charge and no other supply nothing is updated. 0: whatever the charge."`
+	Parts        map[string]Part `toml:"parts" doc:"What a slot consists of, such as [update.parts.root]; all parts are switched together."`
+	UBoot        UBoot           `toml:"uboot" doc:"U-Boot's environment."`
 }
 
 // Part is one partition of each slot.
 type Part struct {
-	A string `toml:"a" doc:"Device or file of slot a."`
-	B string `toml:"b" doc:"Device or file of slot b."`
+	A string `toml:"a" doc:"Where it is in slot a: a path, or PARTLABEL=, PARTUUID=, LABEL= or UUID= and a name."`
+	B string `toml:"b" doc:"Where it is in slot b."`
 }
 
 // UBoot is where the bootloader keeps its environment.
@@ -51,7 +51,7 @@ type UBoot struct {
 	Cmdline  string `toml:"cmdline" doc:"File with the kernel's command line, which tells the slot that runs. Empty: /proc/cmdline. Another is for trials."`
 	A        string `toml:"a" doc:"How the bootloader calls slot a: a name for uboot-rauc, a partition number for uboot-mender."`
 	B        string `toml:"b" doc:"How the bootloader calls slot b."`
-	Attempts int    `toml:"attempts" doc:"Starts that uboot-rauc allows a slot that is trusted, before it tries the other. 1 to 10."`
+	Attempts int    `toml:"attempts" doc:"Starts that uboot-rauc allows a slot that is trusted, before it tries the other. 1 to 9."`
 }
 
 func defaultUpdate() Update {
@@ -68,6 +68,7 @@ func Bootloaders() []string { return []string{"uboot-rauc", "uboot-mender", "mod
 
 var (
 	partPattern       = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,31}$`)
+	placePattern      = regexp.MustCompile(`^(PART)?(UUID|LABEL)=.`)
 	repositoryPattern = regexp.MustCompile(`^(https?://[^/@\s?#]+(/[^\s?#]*)?|/[^\s]*)$`)
 )
 
@@ -80,12 +81,13 @@ func (u *Update) check(bad func(ok bool, key, problem string, args ...any), span
 		key := "update.parts." + name
 		bad(partPattern.MatchString(name), key, "a name is 1 to 32 of a-z, 0-9, '-', '_' and '.'")
 		bad(p.A != "" && p.B != "" && p.A != p.B, key, "wants two different places, a and b")
-		bad(filepath.IsAbs(p.A) || strings.HasPrefix(p.A, "PARTUUID="), key, "%q is neither a path nor PARTUUID=…", p.A)
-		bad(filepath.IsAbs(p.B) || strings.HasPrefix(p.B, "PARTUUID="), key, "%q is neither a path nor PARTUUID=…", p.B)
+		for _, place := range []string{p.A, p.B} {
+			bad(filepath.IsAbs(place) || placePattern.MatchString(place), key, "%q is neither a path nor PARTLABEL=…, PARTUUID=…, LABEL=… or UUID=…", place)
+		}
 	}
 	bad(u.Agent == "" || filepath.IsAbs(u.Agent), "update.agent", "%q is no absolute path", u.Agent)
 	bad(u.Content == "" || filepath.IsAbs(u.Content) && u.Content != u.Agent, "update.content", "%q is no absolute path of its own", u.Content)
-	bad(u.UBoot.Attempts >= 1 && u.UBoot.Attempts <= 10, "update.uboot.attempts", "%d is not between 1 and 10", u.UBoot.Attempts)
+	bad(u.UBoot.Attempts >= 1 && u.UBoot.Attempts <= 9, "update.uboot.attempts", "%d is not between 1 and 9", u.UBoot.Attempts)
 	bad(u.Repository == "" || repositoryPattern.MatchString(u.Repository), "update.repository", "%q is neither a directory nor an address such as https://updates.example.com/pump", u.Repository)
 	for _, r := range u.Repositories {
 		bad(repositoryPattern.MatchString(r), "update.repositories", "%q is neither a directory nor an address such as https://updates.example.com/", r)

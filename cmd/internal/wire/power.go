@@ -29,7 +29,7 @@ func deeds(c config.Config, clock board.Clock, supply board.Power, turn chan str
 	if err != nil {
 		return nil, err
 	}
-	scripts, err := script.Verb(script.Options{Dir: c.Scripts.Dir, Limit: time.Duration(c.Scripts.Timeout), Clock: clock, Turn: turn})
+	scripts, err := script.Verb(script.Options{Dir: c.Scripts.Dir, Owner: os.Geteuid(), Limit: time.Duration(c.Scripts.Timeout), Clock: clock, Turn: turn})
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ type WardenOptions struct {
 	Built   time.Time // of this program
 	Log     *slog.Logger
 	Idle    bool        // end when there is nothing to do
-	Starts  bool        // the process stands for a machine: a model of a bootloader starts with it
+	Starts  bool        // in one process with the agent, which stands for a machine: a model of a bootloader starts with it
 	Power   board.Power // nil for the configuration's
 	// Again starts the agent anew, where it is no service of systemd; nil where it is.
 	Again func(context.Context) error
@@ -115,6 +115,9 @@ func NewWarden(o WardenOptions) (*Warden, error) {
 	} else {
 		log.Debug("only root may ask", "user", c.Warden.User, "err", err)
 	}
+	if o.Starts { // whoever may run the agent here has all its power anyway
+		so.UIDs = append(so.UIDs, os.Geteuid())
+	}
 	w.server = warden.NewServer(so)
 	return w, nil
 }
@@ -144,6 +147,33 @@ func (w *Warden) serve(ctx context.Context, listener net.Listener) error {
 	return w.server.Serve(ctx, listener)
 }
 
+// within serves the process it runs in, and where there is something to update whoever asks at the board, too. That its
+// socket cannot be had keeps nobody from the rest.
+func (w *Warden) within(ctx context.Context, pipe net.Listener) error {
+	if len(w.updates) == 0 {
+		return w.serve(ctx, pipe)
+	}
+	err := os.MkdirAll(filepath.Dir(w.socket), 0o755)
+	var socket net.Listener
+	if err == nil {
+		socket, _, err = warden.Listen(w.socket, w.group)
+	}
+	if err != nil {
+		w.log.Warn("updates cannot be asked for at the board", "err", err)
+		return w.serve(ctx, pipe)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	var aside sync.WaitGroup
+	defer aside.Wait()
+	defer stop()
+	aside.Go(func() {
+		if err := w.server.Serve(ctx, socket); err != nil {
+			w.log.Warn("updates cannot be asked for at the board any more", "err", err)
+		}
+	})
+	return w.serve(ctx, pipe)
+}
+
 // busy reports whether a system is on trial: somebody has to keep its deadline.
 func (w *Warden) busy() bool {
 	for _, e := range w.updates {
@@ -152,24 +182,6 @@ func (w *Warden) busy() bool {
 		}
 	}
 	return false
-}
-
-// beside serves the socket, too, for whoever is at the board, until ctx ends. The agent in the same process does without.
-func (w *Warden) beside(ctx context.Context) {
-	err := os.MkdirAll(filepath.Dir(w.socket), 0o755)
-	var listener net.Listener
-	if err == nil {
-		listener, _, err = warden.Listen(w.socket, w.group)
-	}
-	if err != nil {
-		w.log.Info("nobody else can ask the warden", "err", err)
-		return
-	}
-	go func() {
-		if err := w.server.Serve(ctx, listener); err != nil {
-			w.log.Warn("the warden's socket", "err", err)
-		}
-	}()
 }
 
 // Socket is where the warden listens.
@@ -201,8 +213,5 @@ func ask(o Options) (client *warden.Client, serve func(context.Context) error, e
 		return nil, nil, err
 	}
 	listener, dial := warden.Pipe()
-	return &warden.Client{Dial: dial}, func(ctx context.Context) error {
-		w.beside(ctx)
-		return w.serve(ctx, listener)
-	}, nil
+	return &warden.Client{Dial: dial}, func(ctx context.Context) error { return w.within(ctx, listener) }, nil
 }

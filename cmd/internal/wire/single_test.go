@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -116,4 +117,42 @@ func TestOneProcessFromItsConfigurationToTheBroker(t *testing.T) {
 		t.Error("the status socket answers after the end")
 	}
 	linktest.NoMoreThan(t, before)
+}
+
+// One process answers whoever stands at the board with a stick, as two do.
+func TestOneProcessAnswersForUpdatesAtTheBoard(t *testing.T) {
+	broker := linktest.Mochi(t, linktest.Config{})
+	c := single(t, broker.URL(broker.Addr), "1s")
+	dir := t.TempDir()
+	c.StateDir, c.RunDir = filepath.Join(dir, "state"), filepath.Join(dir, "run")
+	c.Update.Bootloader, c.Update.Compatible, c.Update.Anchor = "model", []string{"bench"}, filepath.Join(dir, "none")
+	c.Update.Parts = map[string]config.Part{"root": {A: filepath.Join(dir, "a"), B: filepath.Join(dir, "b")}}
+	for _, slot := range []string{c.Update.Parts["root"].A, c.Update.Parts["root"].B} {
+		if err := os.WriteFile(slot, make([]byte, 1<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ready := make(chan struct{})
+	r, err := wire.Run(wire.Options{Config: c, Version: "test", Log: slog.New(slog.DiscardHandler), Level: new(slog.LevelVar),
+		Single: true, Started: time.Now(), Ready: func() { close(ready) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	<-ready
+	u := wire.Updater(c, slog.New(slog.DiscardHandler))
+	linktest.Eventually(t, "an answer", broker.Next, func() bool {
+		s, err := u.Status(ctx, "system")
+		return err == nil && s.Phase == "idle"
+	})
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	if _, err := u.Status(t.Context(), "system"); err == nil {
+		t.Error("it answers after the end")
+	}
 }
