@@ -43,25 +43,13 @@ func (r *rig) program() error {
 	if err := r.around(""); err != nil {
 		return err
 	}
-	text := fmt.Sprintf(`id = "bench"
-state_dir = "%[1]s/state/holdfast"
-run_dir = "%[1]s/run"
-[broker]
-urls = ["mqtt://127.0.0.1:%[2]s"]
-[update]
-agent = "%[1]s/agent"
+	if err := r.configure(fmt.Sprintf(`agent = "%[1]s/agent"
 content = "%[1]s/content"
-compatible = ["bench"]
-anchor = "%[1]s/root.json"
-repository = "%[3]s"
-health = "%[1]s/none"
-hooks = "%[1]s/none"
 settle = "1s"
 deadline = "20s"
 back_off = "1s"
 trials = 2
-`, r.dir, r.broker, r.site)
-	if err := os.WriteFile(r.path("holdfast.toml"), []byte(text), 0o600); err != nil {
+`, r.dir)); err != nil {
 		return err
 	}
 	if err := r.again(); err != nil {

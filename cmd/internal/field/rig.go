@@ -319,6 +319,19 @@ func (r *rig) around(more string) error {
 	if err := os.WriteFile(reboot, []byte("#!/bin/sh\n: >"+r.path("restart")+"\n"), 0o755); err != nil {
 		return err
 	}
+	return r.configure(fmt.Sprintf(`bootloader = "uboot-rauc"
+%[4]s
+[update.uboot]
+config = "%[1]s/fw_env.config"
+cmdline = "%[1]s/cmdline"
+[update.parts.root]
+a = "%[2]s"
+b = "%[3]s"
+`, r.dir, r.loops[board.SlotA], r.loops[board.SlotB], more))
+}
+
+// configure writes the device's configuration. It ends with what is updated.
+func (r *rig) configure(update string) error {
 	text := fmt.Sprintf(`id = "bench"
 state_dir = "%[1]s/state/holdfast"
 run_dir = "%[1]s/run"
@@ -330,20 +343,12 @@ reboots_per_day = 1000
 [power]
 reboot = ["%[1]s/reboot"]
 [update]
-bootloader = "uboot-rauc"
 compatible = ["bench"]
 anchor = "%[1]s/root.json"
 repository = "%[3]s"
 health = "%[1]s/none"
 hooks = "%[1]s/none"
-%[6]s
-[update.uboot]
-config = "%[1]s/fw_env.config"
-cmdline = "%[1]s/cmdline"
-[update.parts.root]
-a = "%[4]s"
-b = "%[5]s"
-`, r.dir, r.broker, r.site, r.loops[board.SlotA], r.loops[board.SlotB], more)
+%[4]s`, r.dir, r.broker, r.site, update)
 	return os.WriteFile(r.path("holdfast.toml"), []byte(text), 0o600)
 }
 
