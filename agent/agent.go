@@ -173,7 +173,7 @@ func (a *Agent) newUpdating() {
 		return
 	}
 	g := &updating{kinds: p.Kinds, jobs: make(chan json.RawMessage, 1), poke: make(chan struct{}, 1), core: a.core, record: a.keep}
-	g.u = &Updater{Ask: p.Ask, Open: p.Open, Clock: a.parts.Board.Clock, Log: a.parts.Log, Tell: g.tell,
+	g.u = &Updater{Ask: p.Ask, Open: p.Open, Clock: a.parts.Board.Clock, Log: a.parts.Log,
 		Health: func(ctx context.Context) (h Health, err error) {
 			err = a.core.look(ctx, func(c *core) { h = c.health() })
 			return h, err

@@ -36,6 +36,8 @@ func (g *updating) job(body json.RawMessage) {
 
 // run carries out jobs until ctx ends. What was under way when the process ended goes on first, without the broker.
 func (g *updating) run(ctx context.Context) error {
+	// A newer job ends the drive of the one before, and must not cut off what is said of it: said once, it is not said again.
+	g.u.Tell = func(_ context.Context, s UpdateStatus) { g.tell(ctx, s) }
 	current := g.resume(ctx)
 	for {
 		var again <-chan time.Time

@@ -8,6 +8,9 @@ _holdfast() {
 	case ${before#-} in
 	-config | config) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
 	-state | state) mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
+	-kind | kind) mapfile -t COMPREPLY < <(compgen -W "system agent content" -- "$word") ;;
+	update) mapfile -t COMPREPLY < <(compgen -W "install status pause resume cancel" -- "$word") ;;
+	install) mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
 	-log | log) mapfile -t COMPREPLY < <(compgen -W "debug info warn error" -- "$word") ;;
 	*) mapfile -t COMPREPLY < <(compgen -W "$(holdfast "${COMP_WORDS[1]}" --help 2>/dev/null | sed -n 's/^  -\([a-z]*\).*/--\1/p')" -- "$word") ;;
 	esac

@@ -36,6 +36,9 @@ func statusCommand(ctx context.Context, args []string, std streams) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if *past {
+		if err := updatable(c); err != nil {
+			return err
+		}
 		return printHistory(ctx, wire.Updater(c, slog.New(slog.DiscardHandler)), wire.Kinds(c), std.out, *asJSON)
 	}
 	path := filepath.Join(c.RunDir, local.Name)

@@ -20,6 +20,7 @@ import (
 	"holdfast/actuators"
 	"holdfast/agent"
 	"holdfast/agent/warden"
+	"holdfast/cmd/internal/config"
 	"holdfast/cmd/internal/wire"
 	"holdfast/update"
 )
@@ -59,6 +60,9 @@ func updateCommand(ctx context.Context, args []string, std streams) error {
 	if err != nil {
 		return err
 	}
+	if err := updatable(c); err != nil {
+		return err
+	}
 	say := teller{std.out, *asJSON, terminal(std.out)}
 	log := slog.New(slog.DiscardHandler)
 	if !*asJSON {
@@ -87,13 +91,21 @@ func updateCommand(ctx context.Context, args []string, std streams) error {
 	return hinted{errors.New("wants install DIR, status, pause, resume or cancel"), "holdfast update --help", exitUsage}
 }
 
+// updatable says what is missing where no update was ever set up: the warden would answer that it has no such verb.
+func updatable(c config.Config) error {
+	if len(wire.Kinds(c)) > 0 {
+		return nil
+	}
+	return hinted{errors.New("nothing is updated on this board"), "set bootloader, and where the slots are, below [update] in the configuration; or --config FILE names another", exitUsage}
+}
+
 // unasked explains why the warden did not answer.
 func unasked(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, warden.ErrStranger):
 		return hinted{err, "run it as root", exitFailed}
 	case errors.Is(err, warden.ErrUnreachable), errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return hinted{err, "systemctl status holdfast-warden.socket", exitTimeout}
+		return hinted{err, "systemctl status holdfast-warden.socket, or holdfast run --single where there is no systemd", exitTimeout}
 	}
 	return err
 }
