@@ -172,7 +172,8 @@ func (a *Agent) newUpdating() {
 	if p == nil || len(p.Kinds) == 0 {
 		return
 	}
-	g := &updating{kinds: p.Kinds, jobs: make(chan json.RawMessage, 1), poke: make(chan struct{}, 1), core: a.core, record: a.keep}
+	g := &updating{kinds: p.Kinds, jobs: make(chan json.RawMessage, 1), poke: make(chan struct{}, 1), core: a.core, record: a.keep,
+		files: a.parts.Board.Files, ended: endings(a.parts.Board.Files)}
 	g.u = &Updater{Ask: p.Ask, Open: p.Open, Clock: a.parts.Board.Clock, Log: a.parts.Log,
 		Health: func(ctx context.Context) (h Health, err error) {
 			err = a.core.look(ctx, func(c *core) { h = c.health() })

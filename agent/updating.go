@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"holdfast/board"
+	"holdfast/board/strict"
 )
 
 // updating is the goroutine that carries out update jobs. One job is at work at a time; the topic job is retained, so what
@@ -20,6 +23,10 @@ type updating struct {
 	record func(ctx context.Context, kind string, body map[string]any) error
 	told   UpdateStatus // as it was published last
 	at     time.Time    // when
+
+	files   board.Files       // keeps ended
+	ended   map[string]string // by kind, how the last job ended, as it was recorded: once, and not at each start
+	resumes bool              // what is asked for is how things stand, and not news
 }
 
 // statusEvery is how often progress is published at most.
@@ -83,7 +90,9 @@ func (g *updating) resume(ctx context.Context) *UpdateJob {
 		case s.ID != "" && !s.Over() && s.Phase != "idle", s.Trial:
 			return &UpdateJob{ID: s.ID, Kind: kind, Release: s.Release, Repository: s.Repository}
 		}
-		if _, _, err := g.u.Drive(ctx, &UpdateJob{ID: s.ID, Kind: kind}); err != nil { // tells the warden that this start went well
+		g.resumes = true
+		_, _, err = g.u.Drive(ctx, &UpdateJob{ID: s.ID, Kind: kind}) // tells the warden that this start went well
+		if g.resumes = false; err != nil {
 			return nil
 		}
 	}
@@ -167,6 +176,10 @@ func (g *updating) tell(ctx context.Context, s UpdateStatus) {
 	if s.ID == "" {
 		return
 	}
+	known := s.Over() && g.ended[s.Kind] == s.ID+" "+s.Phase
+	if known && g.resumes {
+		return
+	}
 	now := g.u.Clock.Now()
 	was := g.told
 	fresh := s.ID != was.ID || s.Phase != was.Phase || s.Error != was.Error || s.Paused != was.Paused || s.Waiting != was.Waiting
@@ -174,13 +187,15 @@ func (g *updating) tell(ctx context.Context, s UpdateStatus) {
 		return
 	}
 	g.told, g.at = s, now
-	if fresh && (s.ID != was.ID || s.Phase != was.Phase) {
-		body := map[string]any{"job": s.ID, "kind": s.Kind, "release": s.Release, "phase": s.Phase}
+	if fresh && (s.ID != was.ID || s.Phase != was.Phase) && !known {
+		body := map[string]any{"job": s.ID, "job_kind": s.Kind, "release": s.Release, "phase": s.Phase}
 		if s.Error != "" {
 			body["reason"], body["error"] = s.Reason, s.Error
 		}
 		if err := g.record(ctx, "update", body); err != nil {
 			g.u.Log.Warn("update", "job", s.ID, "err", err)
+		} else if s.Over() && slices.Contains(g.kinds, s.Kind) {
+			g.end(s)
 		}
 	}
 	body, err := json.Marshal(s)
@@ -188,6 +203,37 @@ func (g *updating) tell(ctx context.Context, s UpdateStatus) {
 		return
 	}
 	_ = g.core.look(ctx, func(c *core) { c.sayJob(body) })
+}
+
+// end notes that the end of a job is recorded. What the power takes is recorded again.
+func (g *updating) end(s UpdateStatus) {
+	g.ended[s.Kind] = s.ID + " " + s.Phase
+	raw, err := json.Marshal(g.ended)
+	if err == nil {
+		err = g.files.WriteFile(endedName, board.Seal(raw))
+	}
+	if err != nil {
+		g.u.Log.Warn("that the end of an update was recorded is not kept", "err", err)
+	}
+}
+
+// endedName is the document of ended, endedBytes what it may have.
+const (
+	endedName  = "updates"
+	endedBytes = 4 << 10
+)
+
+// endings reads it. One that is damaged or missing costs a record that comes twice.
+func endings(files board.Files) map[string]string {
+	m := map[string]string{}
+	raw, err := files.ReadFile(endedName, endedBytes)
+	if err == nil {
+		raw, err = board.Unseal(raw)
+	}
+	if err != nil || strict.Unmarshal(raw, &m, strict.Limits{Bytes: endedBytes, Depth: 2, Members: 8}) != nil {
+		return map[string]string{}
+	}
+	return m
 }
 
 // health is how the system is, as the core sees it.
