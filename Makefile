@@ -38,7 +38,7 @@ demo: ## see it work on this machine, within a minute
 	@go run ./cmd/holdfastctl demo
 
 # Built and then run, because `go run` would add a line of its own after the last.
-test: ## every check, with the race detector and a little fuzzing, within ten minutes
+test: ## every check, with the race detector and a little fuzzing, in about a quarter of an hour
 	@mkdir -p bin && go build -o bin/test .ci/*.go && bin/test $(TESTFLAGS)
 
 # As root on Debian: it mounts a file system of its own, and measures collectd and node_exporter beside the agent.
