@@ -60,7 +60,8 @@ func (r *rig) kills(n int, seed uint64) error {
 	results := map[string]int{}
 	killed := 0
 	began := time.Now()
-	for i := range n {
+	length := time.Duration(0) // of an update that nobody disturbs: the first is, and does not count
+	for i := -1; i < n; i++ {
 		now, err := r.holds(r.booted)
 		if err != nil {
 			return err
@@ -69,7 +70,18 @@ func (r *rig) kills(n int, seed uint64) error {
 		if now == to {
 			to = "pump/2"
 		}
-		o, kills, err := r.oneRun(fmt.Sprintf("job-%d", i), to, rnd)
+		var moments []time.Duration
+		if length > 0 {
+			moments = append(moments, time.Duration(rnd.Int64N(int64(length))))
+			if rnd.IntN(2) == 0 {
+				moments = append(moments, moments[0]+time.Duration(rnd.Int64N(int64(length))))
+			}
+		}
+		start := time.Now()
+		o, kills, err := r.oneRun(fmt.Sprintf("job-%d", i), to, moments, rnd)
+		if i < 0 {
+			length = time.Since(start)
+		}
 		killed += kills
 		if err == nil {
 			err = r.verdict(now, to, o)
@@ -79,6 +91,9 @@ func (r *rig) kills(n int, seed uint64) error {
 		}
 		if err != nil {
 			return fmt.Errorf("run %d of %d, seed %d: %w\nwarden: %s\nrun: %s", i, n, seed, err, r.words("warden"), r.words("run"))
+		}
+		if i < 0 {
+			continue
 		}
 		results[o.Result]++
 		if i%20 == 19 {
@@ -93,14 +108,10 @@ func (r *rig) kills(n int, seed uint64) error {
 	return nil
 }
 
-// oneRun carries one job to its end.
-func (r *rig) oneRun(id, release string, rnd *rand.Rand) (o outcome, kills int, err error) {
+// oneRun carries one job to its end, and kills both processes at the moments given.
+func (r *rig) oneRun(id, release string, moments []time.Duration, rnd *rand.Rand) (o outcome, kills int, err error) {
 	if err := r.push(id, release); err != nil {
 		return o, 0, err
-	}
-	moments := []time.Duration{time.Duration(rnd.IntN(2500)) * time.Millisecond}
-	if rnd.IntN(2) == 0 {
-		moments = append(moments, moments[0]+time.Duration(rnd.IntN(2500))*time.Millisecond)
 	}
 	began, asked := time.Now(), time.Now()
 	for time.Since(began) < 3*time.Minute {
