@@ -50,7 +50,7 @@ type job struct {
 
 func newPush(c *connection) *cobra.Command {
 	j := job{}
-	var notBefore string
+	var notBefore, metadata string
 	var follow, clear bool
 	var wait time.Duration
 	cmd := &cobra.Command{
@@ -70,12 +70,14 @@ Exit codes with --follow: 0 committed, 1 the job ended otherwise, 3 no word with
 	f.StringVar(&j.ID, "id", "", "`ID` of the job (default: a random one)")
 	f.StringVar(&j.Kind, "kind", "update", "what is updated: update (the system), agent or content")
 	f.StringVar(&j.Repository, "repository", "", "`URL` of the repository (default: the device's own)")
+	f.StringVar(&metadata, "metadata", "", "`DIR` of a repository whose signed files go into the job: the device fetches payloads alone")
 	f.StringVar(&j.Window, "window", "", "times of day at which the device may restart, such as 22:30-05:00, with Z for UTC")
 	f.StringVar(&notBefore, "not-before", "", "`TIME` before which nothing is fetched, such as 2026-12-01T02:00:00Z")
 	f.IntVar(&j.Priority, "priority", 0, "a job of a lower one does not take its place")
 	f.BoolVar(&follow, "follow", false, "show the progress until the job is over")
 	f.DurationVar(&wait, "wait", 0, "with --follow: how long to wait for it to end (default: as long as it takes)")
 	f.BoolVar(&clear, "clear", false, "leave no job; one that is under way goes on")
+	_ = cmd.MarkFlagDirname("metadata")
 	cmd.RunE = deed(func(cmd *cobra.Command, words []string) error {
 		if err := deviceArg(words[0]); err != nil {
 			return err
@@ -99,6 +101,13 @@ Exit codes with --follow: 0 committed, 1 the job ended otherwise, 3 no word with
 				return usage("--not-before %q: wants a time such as 2026-12-01T02:00:00Z", notBefore)
 			}
 			j.NotBefore = &t
+		}
+		if metadata != "" {
+			var err error
+			if j.Metadata, err = inline(metadata, j.Release, j.Repository); err != nil {
+				return fmt.Errorf("--metadata: %w", err)
+			}
+			j.Repository = "inline"
 		}
 		if j.ID == "" {
 			j.ID = "job-" + rand.Text()[:10]

@@ -40,6 +40,15 @@ func (r *rig) program() error {
 	add("agent/3", "agent", 3, []byte(crasher))
 	add("content/1", "content", 1, []byte("rules and models\n"))
 	r.repo.Publish(time.Now())
+	for name, raw := range r.repo.Files {
+		if strings.HasPrefix(name, "payload/") {
+			continue
+		}
+		name = filepath.Join(r.path("repo"), name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, raw, 0o644)); err != nil {
+			return err
+		}
+	}
 	if err := r.around(""); err != nil {
 		return err
 	}
@@ -59,9 +68,17 @@ trials = 2
 	for _, want := range []struct{ job, release, kind, result string }{
 		{"job-1", "agent/2", "agent", "committed"}, {"job-2", "agent/3", "agent", "rolled_back"}, {"job-3", "content/1", "content", "committed"},
 	} {
-		ended, err := r.supervised(want.job, want.release, want.kind, want.result)
+		var more []string
+		if want.kind == "content" { // once with what is signed in the job itself
+			r.requests()
+			more = []string{"--metadata", r.path("repo")}
+		}
+		ended, err := r.supervised(want.job, want.release, want.kind, want.result, more...)
 		if err != nil {
 			return fmt.Errorf("%w\nrun: %s", err, r.words("run"))
+		}
+		if (want.kind == "content") == r.askedFor("metadata/timestamp.json") {
+			return errors.New("what is signed is fetched when it is not in the job, and only then")
 		}
 		fmt.Printf("%s: %s; the agent ended %d time(s) by itself, and %s runs\n", want.release, want.result, ended, r.runs())
 		if !strings.HasPrefix(r.runs(), r.path("agent")+"/") || (want.result == "rolled_back") != (ended > 0) {
@@ -87,8 +104,9 @@ func (r *rig) runs() string {
 }
 
 // supervised has a job done, and the agent started again whenever it ended.
-func (r *rig) supervised(job, release, kind, result string) (ended int, err error) {
-	if _, err := r.do(filepath.Join(r.bin, "holdfastctl"), "update", "push", "bench", release, "--kind", kind, "--id", job, "--broker", "mqtt://127.0.0.1:"+r.broker); err != nil {
+func (r *rig) supervised(job, release, kind, result string, more ...string) (ended int, err error) {
+	args := append([]string{"update", "push", "bench", release, "--kind", kind, "--id", job, "--broker", "mqtt://127.0.0.1:" + r.broker}, more...)
+	if _, err := r.do(filepath.Join(r.bin, "holdfastctl"), args...); err != nil {
 		return 0, err
 	}
 	asked := time.Now()

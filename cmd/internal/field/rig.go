@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -279,6 +280,13 @@ func (r *rig) slowly(slow bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.slow = slow
+}
+
+// askedFor reports whether a file was asked for since requests was called last.
+func (r *rig) askedFor(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Contains(r.asked, name+" ")
 }
 
 // requests returns what was asked for of payloads since it was called last.
