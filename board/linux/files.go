@@ -23,20 +23,37 @@ const temporary = ".new-"
 
 // NewFiles opens the directory, makes it (mode 0700) where it is missing, and removes what writes that were cut short
 // left behind. A read-only directory is no error: reading works.
+//
+// What is being written at that moment by another process is removed, too: where several write, one after the other, each
+// calls SharedFiles.
 func NewFiles(dir string) (*Files, error) {
+	f, err := SharedFiles(dir)
+	if err != nil {
+		return nil, err
+	}
+	return f, sweep(dir)
+}
+
+// SharedFiles opens the directory, makes it where it is missing, and removes nothing.
+func SharedFiles(dir string) (*Files, error) {
 	if err := makeDir(dir); err != nil {
 		return nil, err
 	}
+	return &Files{dir: dir}, nil
+}
+
+// sweep removes what writes that were cut short left behind.
+func sweep(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("list files: %w", err)
+		return fmt.Errorf("list files: %w", err)
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), temporary) && e.Type().IsRegular() {
 			os.Remove(filepath.Join(dir, e.Name())) // no harm where it stays; the next start tries again
 		}
 	}
-	return &Files{dir: dir}, nil
+	return nil
 }
 
 // ReadFile implements board.Files. Anything but a regular file is refused: a link, or a FIFO that would block.

@@ -25,7 +25,8 @@ const linksBytes = 512
 type LinksOptions struct {
 	// Dir holds the files "a" and "b", and the link "current" to one of them. It is made where it is missing.
 	Dir string
-	// Files keeps the document that says which is good, which is tried and which runs.
+	// Files keeps the document that says which is good, which is tried and which runs. Where several processes have the
+	// same Links these are SharedFiles of Dir.
 	Files board.Files
 	// Document is the document's name, 1 to 95 letters as CheckName takes them.
 	Document string
@@ -144,6 +145,9 @@ func (l *Links) locked(change func() error) error {
 // its end is lost.
 func (l *Links) Start() (id board.SlotID, err error) {
 	err = l.locked(func() error {
+		if err := sweep(l.o.Dir); err != nil { // nobody writes there now
+			return err
+		}
 		before, err := l.load()
 		if err != nil {
 			return err
@@ -273,6 +277,20 @@ func (l *Links) check(id board.SlotID, part string) error {
 		return fmt.Errorf("slot %.20q has no part %.40q: %w", id, part, fs.ErrNotExist)
 	}
 	return nil
+}
+
+// Held reports whether somebody runs what a slot holds: whoever does keeps a shared lock on the file (flock(2)).
+func (l *Links) Held(id board.SlotID) (bool, error) {
+	file, err := os.OpenFile(l.Path(id), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return true, nil
+	}
+	return false, err
 }
 
 // Room implements board.Slots.

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"holdfast/board"
 	"holdfast/board/boardtest"
 	"holdfast/board/linux"
@@ -299,4 +301,47 @@ func FuzzLinking(f *testing.F) {
 			t.Fatalf("%q starts %q", body, id)
 		}
 	})
+}
+
+// Whoever runs what a slot holds keeps a shared lock on it: that can be seen, and keeps nobody from reading it.
+func TestWhatRunsIsHeld(t *testing.T) {
+	dir := t.TempDir()
+	files, err := linux.SharedFiles(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := linux.NewLinks(linux.LinksOptions{Dir: dir, Files: files, Document: "links", Bytes: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if held, err := l.Held(board.SlotA); held || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a slot that has no file is held: %v, %v", held, err)
+	}
+	if err := os.WriteFile(l.Path(board.SlotA), []byte("program"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(l.Path(board.SlotA))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, tt := range []struct {
+		how  int
+		want bool
+	}{{unix.LOCK_UN, false}, {unix.LOCK_SH, true}, {unix.LOCK_UN, false}} {
+		if err := unix.Flock(int(f.Fd()), tt.how); err != nil {
+			t.Fatal(err)
+		}
+		if held, err := l.Held(board.SlotA); held != tt.want || err != nil {
+			t.Errorf("with lock %d: held %v, %v", tt.how, held, err)
+		}
+		image, _, err := l.Image(board.SlotA, linux.LinksFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fixed, err := image.Fixed(); !fixed || err != nil {
+			t.Errorf("with lock %d: fixed %v, %v", tt.how, fixed, err)
+		}
+		image.Close()
+	}
 }

@@ -136,6 +136,11 @@ func runCommand(ctx context.Context, args []string, std streams) error {
 	if err := wire.Become(c, version, true, *single, log); err != nil {
 		log.Error("the program that was brought by an update is not run", "err", err)
 	}
+	if held, err := wire.HoldProgram(); err != nil {
+		log.Error("this program cannot pass its trial", "err", err)
+	} else if held != nil {
+		defer held.Close()
+	}
 	ctx, phoenix := wire.Rebirth(ctx)
 	wo := wire.Options{Config: c, Version: version, Built: built(), Log: log, Level: level, Single: *single, Started: started,
 		Progress: watchdog(log), Ready: func() { notify(log, daemon.SdNotifyReady) }}

@@ -33,19 +33,37 @@ const (
 	contentBytes = 64 << 20
 )
 
+// linksDir is where the agent's program or its content is updated, "" where it is not.
+func linksDir(c config.Config, kind string) string {
+	if kind == "content" {
+		return c.Update.Content
+	}
+	return c.Update.Agent
+}
+
 // links are what stands for slots and bootloader of the agent's program and of its content: the start of the agent is
 // their start.
-func links(c config.Config, kind string, files board.Files, log *slog.Logger) (*linux.Links, error) {
-	o := linux.LinksOptions{Dir: c.Update.Agent, Files: files, Document: "agent.links", Bytes: agentBytes, Mode: 0o755, Log: log}
+func links(dir, kind string, log *slog.Logger) (*linux.Links, error) {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) { // the agent's user is to read it, whatever the umask
+		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
+			return nil, err
+		}
+	}
+	files, err := linux.SharedFiles(dir) // the warden has them, and whoever launches the agent
+	if err != nil {
+		return nil, err
+	}
+	o := linux.LinksOptions{Dir: dir, Files: files, Document: "links", Bytes: agentBytes, Mode: 0o755, Log: log}
 	if kind == "content" {
-		o.Dir, o.Document, o.Bytes, o.Mode = c.Update.Content, "content.links", contentBytes, 0o644
+		o.Bytes, o.Mode = contentBytes, 0o644
 	}
 	return linux.NewLinks(o)
 }
 
 // linked completes the options of an engine that moves the agent's program or its content.
-func (w *Warden) linked(o *update.Options, c config.Config, files board.Files, wo WardenOptions) error {
-	l, err := links(c, o.Kind, files, w.log)
+func (w *Warden) linked(o *update.Options, c config.Config, wo WardenOptions) error {
+	dir := linksDir(c, o.Kind)
+	l, err := links(dir, o.Kind, w.log)
 	if err != nil {
 		return err
 	}
@@ -54,14 +72,24 @@ func (w *Warden) linked(o *update.Options, c config.Config, files board.Files, w
 			return err
 		}
 	}
-	dir := c.Update.Agent
 	if o.Kind == "content" {
-		dir = c.Update.Content
 		o.Trials = 2
 	}
 	o.Slots, o.Boot, o.Whole, o.Arch = l, launches{l, dir}, true, arch()
 	o.Window = update.Window{} // the machine is not restarted
 	o.Uptime = func() (string, time.Duration) { return sinceLaunch(dir, c.Root) }
+	if health := o.Scripts; o.Kind == "agent" { // where the package's program runs after all, it says nothing about the other
+		o.Scripts = func(ctx context.Context) error {
+			f, err := l.Facts()
+			if err != nil {
+				return err
+			}
+			if held, err := l.Held(f.Booted); err != nil || !held {
+				return errors.Join(fmt.Errorf("the program of slot %s is not what runs", f.Booted), err)
+			}
+			return health(ctx)
+		}
+	}
 	o.Restart = func(ctx context.Context, _ bool) error {
 		if wo.Again != nil {
 			return wo.Again(ctx)
@@ -82,43 +110,38 @@ const launched = "launched"
 
 // Launch is the start of the agent as its slots see it: it spends a trial or goes back, and points the links. It is called
 // before each start of the agent, by somebody who may write there.
-func Launch(c config.Config, version string, log *slog.Logger) error {
-	if c.Update.Agent == "" && c.Update.Content == "" {
-		return nil
+func Launch(c config.Config, version string, log *slog.Logger) (err error) {
+	for _, kind := range []string{"agent", "content"} {
+		if dir := linksDir(c, kind); dir != "" {
+			if e := launchOne(dir, kind, c.Root, version, log); e != nil {
+				err = errors.Join(err, fmt.Errorf("%s: %w", kind, e)) // the other starts all the same
+			}
+		}
 	}
-	files, err := linux.NewFiles(filepath.Clean(c.StateDir) + "-warden")
+	return err
+}
+
+func launchOne(dir, kind, root, version string, log *slog.Logger) error {
+	l, err := links(dir, kind, log)
 	if err != nil {
 		return err
 	}
-	for _, kind := range []string{"agent", "content"} {
-		dir := map[string]string{"agent": c.Update.Agent, "content": c.Update.Content}[kind]
-		if dir == "" {
-			continue
-		}
-		l, err := links(c, kind, files, log)
-		if err != nil {
-			return err
-		}
-		id, err := l.Start()
-		if err != nil {
-			return fmt.Errorf("%s: %w", kind, err)
-		}
-		if kind == "agent" {
-			if id, err = fit(l, id, version, log); err != nil {
-				return fmt.Errorf("%s: %w", kind, err)
-			}
-		}
-		log.Debug("launched", "kind", kind, "slot", id)
-		now := launch{name: time.Now().UnixNano()}
-		now.boot, now.up = bootClock(c.Root)
-		if before, ok := lastLaunch(dir); ok {
-			now.before = before.boot
-		}
-		if err := os.WriteFile(filepath.Join(dir, launched), []byte(now.String()+"\n"), 0o644); err != nil {
+	id, err := l.Start()
+	if err != nil {
+		return err
+	}
+	if kind == "agent" {
+		if id, err = fit(l, id, version, log); err != nil {
 			return err
 		}
 	}
-	return nil
+	log.Debug("launched", "kind", kind, "slot", id)
+	now := launch{name: time.Now().UnixNano()}
+	now.boot, now.up = bootClock(root)
+	if before, ok := lastLaunch(dir); ok {
+		now.before = before.boot
+	}
+	return os.WriteFile(filepath.Join(dir, launched), []byte(now.String()+"\n"), 0o644)
 }
 
 // fit looks whether the program in a slot can be run at all: one on trial that does not say its version is left at once.
@@ -256,11 +279,7 @@ func Program(c config.Config, trial bool, log *slog.Logger) (path, slot string, 
 		return "", "", nil
 	}
 	if !trial {
-		files, err := linux.NewFiles(filepath.Clean(c.StateDir) + "-warden")
-		if err != nil {
-			return "", "", err
-		}
-		l, err := links(c, "agent", files, log)
+		l, err := links(c.Update.Agent, "agent", log)
 		if err != nil {
 			return "", "", err
 		}

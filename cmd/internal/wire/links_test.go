@@ -25,11 +25,11 @@ func newPlace(t *testing.T) *place {
 	dir := t.TempDir()
 	p := &place{c: config.Default()}
 	p.c.StateDir, p.c.Update.Agent = filepath.Join(dir, "state"), filepath.Join(dir, "agent")
-	files, err := linux.NewFiles(p.c.StateDir + "-warden")
+	files, err := linux.SharedFiles(p.c.Update.Agent)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.links, err = linux.NewLinks(linux.LinksOptions{Dir: p.c.Update.Agent, Files: files, Document: "agent.links", Bytes: 1 << 20})
+	p.links, err = linux.NewLinks(linux.LinksOptions{Dir: p.c.Update.Agent, Files: files, Document: "links", Bytes: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,5 +134,36 @@ func TestAStartAfterTheMachinesOwnIsNoFaultOfTheProgram(t *testing.T) {
 		if got := wire.LaunchReset(p.c.Update.Agent, p.links); got != tt.want {
 			t.Errorf("start %d: reset %q, want %q", i, got, tt.want)
 		}
+	}
+}
+
+// The warden writes its documents at any time, also while the agent starts.
+func TestAStartOfTheAgentTakesNothingFromTheWarden(t *testing.T) {
+	p := newPlace(t)
+	files, err := linux.NewFiles(p.c.StateDir + "-warden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	over, wrote := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-over:
+				wrote <- nil
+				return
+			default:
+			}
+			if err := files.WriteFile("system.journal", []byte("as far as the job has come")); err != nil {
+				wrote <- err
+				return
+			}
+		}
+	}()
+	for range 50 {
+		p.runs(t, "1.0.0")
+	}
+	close(over)
+	if err := <-wrote; err != nil {
+		t.Errorf("a document of the warden: %v", err)
 	}
 }

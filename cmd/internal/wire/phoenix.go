@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"slices"
@@ -58,6 +59,22 @@ func Again() error {
 		return strings.HasPrefix(s, slotEnv+"=") || strings.HasPrefix(s, packageEnv+"=")
 	})
 	return fmt.Errorf("begin anew: %w", unix.Exec(self, os.Args, env))
+}
+
+// HoldProgram has everybody see that this program runs, where an update brought it; see linux.Links. It is held until
+// closed, and where there is nothing to hold it is nil.
+func HoldProgram() (io.Closer, error) {
+	if os.Getenv(slotEnv) == "" {
+		return nil, nil
+	}
+	f, err := os.Open("/proc/self/exe")
+	if err == nil {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("hold the program: %w", err)
+	}
+	return f, nil
 }
 
 // Become runs the program that an update brought in the place of this one, where there is one; see Program. launch says

@@ -248,7 +248,7 @@ func (w *Warden) engines(wo WardenOptions, files board.Files, clock board.Clock,
 				return nil, err
 			}
 			o.Slots, o.Boot, o.Uptime, o.Restart, o.Running = s.slots, s.boot, started(c, clock), w.restart, running(c, w.log)
-		} else if err := w.linked(&o, c, files, wo); err != nil {
+		} else if err := w.linked(&o, c, wo); err != nil {
 			return nil, err
 		}
 		if engines[kind], err = update.New(o); err != nil {
