@@ -88,12 +88,8 @@ func sendCommand(cmd *cobra.Command, c *connection, o order, words []string) err
 	if len(o.issuer) > 64 {
 		return usage("--issuer: longer than 64 bytes")
 	}
-	opts, err := c.options(cmd)
-	if err != nil {
-		return err
-	}
 	ctx := cmd.Context()
-	mq, err := client.Dial(ctx, opts)
+	mq, err := c.dial(cmd)
 	if err != nil {
 		return err
 	}

@@ -105,6 +105,15 @@ func parseConfig(path string, b []byte) (settings, error) {
 	return s, nil
 }
 
+// dial connects to the broker.
+func (c *connection) dial(cmd *cobra.Command) (*client.Client, error) {
+	o, err := c.options(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return client.Dial(cmd.Context(), o)
+}
+
 // options puts flags, environment and file together, in this order.
 func (c *connection) options(_ *cobra.Command) (client.Options, error) {
 	file, err := c.file()

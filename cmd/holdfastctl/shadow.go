@@ -18,7 +18,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/cmd/holdfastctl/internal/args"
-	"holdfast/cmd/holdfastctl/internal/client"
 	"holdfast/cmd/holdfastctl/internal/message"
 	"holdfast/cmd/holdfastctl/internal/shadow"
 )
@@ -40,11 +39,7 @@ func withTwin(cmd *cobra.Command, c *connection, device string, f func(ctx conte
 	if err := deviceArg(device); err != nil {
 		return err
 	}
-	o, err := c.options(cmd)
-	if err != nil {
-		return err
-	}
-	mq, err := client.Dial(cmd.Context(), o)
+	mq, err := c.dial(cmd)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"holdfast/cmd/holdfastctl/internal/client"
+	"holdfast/agent"
 	"holdfast/cmd/holdfastctl/internal/envelope"
 	"holdfast/update"
 )
@@ -118,11 +118,7 @@ Exit codes with --follow: 0 committed, 1 the job ended otherwise, 3 no word with
 
 // publish leaves a retained message on a topic of a device.
 func (c *connection) publish(cmd *cobra.Command, device, part string, body []byte) error {
-	o, err := c.options(cmd)
-	if err != nil {
-		return err
-	}
-	mq, err := client.Dial(cmd.Context(), o)
+	mq, err := c.dial(cmd)
 	if err != nil {
 		return err
 	}
@@ -138,12 +134,8 @@ func (c *connection) push(cmd *cobra.Command, device string, j job, follow bool,
 	if len(body) > 60<<10 {
 		return usage("a job of %d bytes, at most 61440 are taken", len(body))
 	}
-	o, err := c.options(cmd)
-	if err != nil {
-		return err
-	}
 	ctx := cmd.Context()
-	mq, err := client.Dial(ctx, o)
+	mq, err := c.dial(cmd)
 	if err != nil {
 		return err
 	}
@@ -182,11 +174,7 @@ Exit codes with --follow: 0 committed, 1 the job ended otherwise, 3 no word with
 			if err := deviceArg(words[0]); err != nil {
 				return err
 			}
-			o, err := c.options(cmd)
-			if err != nil {
-				return err
-			}
-			mq, err := client.Dial(cmd.Context(), o)
+			mq, err := c.dial(cmd)
 			if err != nil {
 				return err
 			}
@@ -198,7 +186,7 @@ Exit codes with --follow: 0 committed, 1 the job ended otherwise, 3 no word with
 			if len(kept) == 0 {
 				return hinted(fmt.Errorf("%s has said nothing about updates", words[0]), "holdfastctl watch --once "+words[0]+" shows whether it is there")
 			}
-			var s jobStatus
+			var s agent.UpdateStatus
 			if err := json.Unmarshal(kept[0].Payload, &s); err != nil {
 				return fmt.Errorf("%s: its status is not JSON", words[0])
 			}
@@ -233,11 +221,7 @@ func newUpdateWord(c *connection, word, short string) *cobra.Command {
 		if err := deviceArg(device); err != nil {
 			return err
 		}
-		o, err := c.options(cmd)
-		if err != nil {
-			return err
-		}
-		mq, err := client.Dial(cmd.Context(), o)
+		mq, err := c.dial(cmd)
 		if err != nil {
 			return err
 		}

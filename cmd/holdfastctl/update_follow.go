@@ -8,43 +8,18 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/agent"
 	"holdfast/cmd/holdfastctl/internal/client"
 	"holdfast/cmd/holdfastctl/internal/message"
 )
 
-// jobStatus is what the topic job/status carries.
-type jobStatus struct {
-	ID      string  `json:"id"`
-	Kind    string  `json:"kind"`
-	Release string  `json:"release"`
-	Phase   string  `json:"phase"`
-	Percent float64 `json:"percent"`
-	Bytes   int64   `json:"bytes"`
-	Total   int64   `json:"total_bytes"`
-	Left    int64   `json:"eta_seconds"`
-	Waiting string  `json:"waiting"`
-	Paused  bool    `json:"paused"`
-	Trials  int     `json:"trials"`
-	Running string  `json:"running"`
-	Reason  string  `json:"reason"`
-	Error   string  `json:"error"`
-}
-
-func (s jobStatus) over() bool {
-	switch s.Phase {
-	case "committed", "rolled_back", "failed", "refused", "canceled":
-		return true
-	}
-	return false
-}
-
-// line is the status on one line, fit for a terminal.
-func (s jobStatus) line() string {
+// line is a status on one line, fit for a terminal.
+func line(s agent.UpdateStatus) string {
 	text := fmt.Sprintf("%s  %s", s.Release, s.Phase)
-	if s.Total > 0 && !s.over() {
+	if s.Total > 0 && !s.Over() {
 		text += fmt.Sprintf("  %.1f %%", s.Percent)
-		if s.Left > 0 {
-			text += fmt.Sprintf(", %s left", time.Duration(s.Left)*time.Second)
+		if s.ETASeconds > 0 {
+			text += fmt.Sprintf(", %s left", time.Duration(s.ETASeconds)*time.Second)
 		}
 	}
 	if s.Paused {
@@ -70,14 +45,14 @@ func (c *connection) follow(ctx context.Context, cmd *cobra.Command, mq *client.
 	for {
 		select {
 		case m := <-mq.Messages():
-			var s jobStatus
+			var s agent.UpdateStatus
 			if json.Unmarshal(m.Payload, &s) != nil || s.ID != id {
 				continue
 			}
-			if err := c.show(cmd, device, s, live && !s.over(), &shown); err != nil {
+			if err := c.show(cmd, device, s, live && !s.Over(), &shown); err != nil {
 				return err
 			}
-			if s.over() {
+			if s.Over() {
 				return verdictOf(device, s)
 			}
 		case <-mq.Lost():
@@ -92,12 +67,12 @@ func (c *connection) follow(ctx context.Context, cmd *cobra.Command, mq *client.
 }
 
 // show prints a status: on a terminal over the one before, else a line for each that says something new.
-func (c *connection) show(cmd *cobra.Command, device string, s jobStatus, over bool, shown *string) error {
+func (c *connection) show(cmd *cobra.Command, device string, s agent.UpdateStatus, over bool, shown *string) error {
 	out := cmd.OutOrStdout()
 	if c.json {
 		return printJSON(out, s)
 	}
-	line := device + "  " + s.line()
+	line := device + "  " + line(s)
 	if over {
 		_, err := fmt.Fprint(out, "\r\x1b[K"+line)
 		return err
@@ -115,7 +90,7 @@ func (c *connection) show(cmd *cobra.Command, device string, s jobStatus, over b
 	return err
 }
 
-func verdictOf(device string, s jobStatus) error {
+func verdictOf(device string, s agent.UpdateStatus) error {
 	if s.Phase == "committed" {
 		return nil
 	}
