@@ -42,6 +42,21 @@ type Line interface {
 	Drive(high bool) error
 }
 
+// An Edge is one change of an input's level.
+type Edge struct {
+	High bool          // the level after it
+	At   time.Duration // when the kernel saw it, by CLOCK_MONOTONIC: since the machine's start, suspension left out
+	Seq  uint64        // counts this line's edges from 1 since Watch began; a gap is as many edges that were lost
+}
+
+// A Watcher is a Line that tells its edges; an input may be one.
+type Watcher interface {
+	// Watch calls f with each edge from now on, in the order they came, until ctx ends (its cause is returned) or the line
+	// cannot be watched any more (an error). f must be quick: what the kernel cannot hold meanwhile is lost, and leaves a
+	// gap in Edge.Seq. One Watch at a time.
+	Watch(ctx context.Context, f func(Edge)) error
+}
+
 // A Board is one machine. Every field may be nil or empty on a board that lacks the part, except Clock, Files and Logs.
 type Board struct {
 	Identity Identity
