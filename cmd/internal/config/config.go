@@ -185,7 +185,7 @@ func Default() Config {
 		Network: Network{Capacity: 100e6},
 		Journal: Journal{Priority: "warning", LinesPerMinute: 60, LineBytes: 1 << 10},
 		Spool:   Spool{LimitBytes: 16 << 20, RAMBytes: 256 << 10, HoldOff: Duration(time.Minute)},
-		Commands: Commands{Allow: []string{"ping", "sample", "relay.set", "unit.restart", "reboot",
+		Commands: Commands{Allow: []string{"ping", "sample", "relay.set", "relay.pulse", "unit.restart", "reboot",
 			"log.tail", "update.status", "update.history", "update.pause", "update.resume", "update.cancel"}},
 		Limits:     Limits{RebootsPerHour: 3, RebootsPerDay: 10, RepairsPerHour: 20, RepairsPerDay: 100},
 		Thresholds: Thresholds{CPU: 90, Memory: 90, Network: 90},

@@ -318,15 +318,15 @@ func verbs(o Options, b *board.Board) (all []actuators.Verb, ups *agent.Updates,
 	relays := map[string]relay.Relay{}
 	for name, l := range c.Lines {
 		if l.Output {
-			relays[name] = relay.Relay{Line: b.Lines[name], MinOff: time.Duration(l.MinOff), MinOn: time.Duration(l.MinOn)}
+			relays[name] = relay.Relay{Line: b.Lines[name], Initial: l.Initial, MinOff: time.Duration(l.MinOff), MinOn: time.Duration(l.MinOn)}
 		}
 	}
 	if len(relays) > 0 {
-		bank, err := relay.New(b.Clock, relays)
+		bank, err := relay.New(relay.Options{Clock: b.Clock}, relays)
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		all = append(all, bank.Verb())
+		all = append(all, bank.Verbs()...)
 	}
 	all = append(all, tail())
 	client, serve, err := ask(o)
