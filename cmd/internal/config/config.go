@@ -26,7 +26,7 @@ type Config struct {
 	Network    Network              `toml:"network" doc:"What the network source looks at."`
 	Units      Units                `toml:"units" doc:"systemd units."`
 	Journal    Journal              `toml:"journal" doc:"Following the system's log."`
-	Lines      map[string]Line      `toml:"lines" doc:"GPIO lines by name, such as [lines.pump]."`
+	Lines      map[string]Line      `toml:"lines" doc:"GPIO lines by name, such as [lines.pump]; see docs/lines.md. holdfast lines owns them. The cloud cannot change any of it."`
 	Spool      Spool                `toml:"spool" doc:"What is kept when the link is down."`
 	Commands   Commands             `toml:"commands" doc:"What the cloud may ask for."`
 	Limits     Limits               `toml:"limits" doc:"The most that may be done to this machine, whoever asks. Kept by the warden across power cuts; the cloud cannot change them."`
@@ -103,15 +103,6 @@ type Journal struct {
 	Priority       string   `toml:"priority" doc:"Only of this priority or worse: emerg alert crit err warning notice info debug."`
 	LinesPerMinute int      `toml:"lines_per_minute" doc:"More are counted and dropped. 1 to 6000."`
 	LineBytes      Bytes    `toml:"line_bytes" doc:"A longer message is cut."`
-}
-
-// Line is one GPIO line.
-type Line struct {
-	Driver  string   `toml:"driver" doc:"What drives it: sim, a line of memory."`
-	Output  bool     `toml:"output" doc:"An output, which relay.set may switch; else an input."`
-	Initial bool     `toml:"initial" doc:"The level an output starts with."`
-	MinOff  Duration `toml:"min_off" doc:"How long an output stays low before it may go high again."`
-	MinOn   Duration `toml:"min_on" doc:"How long an output stays high before it may go low again."`
 }
 
 // Spool is the log of what is not yet delivered.
