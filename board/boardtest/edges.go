@@ -149,14 +149,19 @@ func watch(t *testing.T, b EdgeBench, earlier *watched) *watched {
 			w.edges <- e
 		})
 	}()
+	turns := 0
 	for patience := 5 * time.Millisecond; len(w.seen) == 0; patience *= 2 {
 		if patience > 10*time.Second {
 			t.Fatal("the watch tells nothing")
 		}
-		w.turn() // it may not have begun, and will not tell of this one
+		w.quiet(patience) // it may need longer to begin, and then it will not tell of the next turn
+		w.turn()
+		turns++
 		w.quiet(patience)
 	}
-	w.quiet(50 * time.Millisecond)
+	if w.quiet(50 * time.Millisecond); len(w.seen) > turns {
+		t.Fatalf("%d edges of %d: some came before the watch", len(w.seen), turns)
+	}
 	return w
 }
 
