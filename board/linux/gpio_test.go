@@ -39,6 +39,28 @@ func TestGPIOLinesKeepTheContract(t *testing.T) {
 	})
 }
 
+func TestGPIOLinesKeepTheContractOfEdges(t *testing.T) {
+	for name, low := range map[string]bool{"active high": false, "active low": true} {
+		t.Run(name, func(t *testing.T) {
+			boardtest.TestEdges(t, func(t *testing.T) boardtest.EdgeBench {
+				c, clock := newChips(t), newClock()
+				c.plug("gpiochip0", "pinctrl", "X")
+				at := c.wire("gpiochip0", 0)
+				return boardtest.EdgeBench{
+					Input: newLine(t, c, clock, linux.LineSpec{Line: "X", Edges: "both", ActiveLow: low}),
+					Apply: func(high bool) { at.apply(high) }, ActiveLow: low,
+					Vanish: func() { c.pull("gpiochip0") },
+					Return: func() {
+						c.plug("gpiochip1", "pinctrl", "X")
+						at = c.wire("gpiochip1", 0)
+						clock.pass(time.Second)
+					},
+				}
+			})
+		})
+	}
+}
+
 func TestLinesAreFoundByNameDeviceAndLabel(t *testing.T) {
 	c := newChips(t)
 	c.plug("gpiochip10", "gpio-late", "A", "twice")
