@@ -30,7 +30,10 @@ type ClientOptions struct {
 	// Back is called after outputs were brought to initial or safe levels: those that are wanted have to be set again. It is
 	// called again until it returns nil. The body is what is worth telling of it, nil for nothing.
 	Back func(ctx context.Context, body map[string]any) error
-	Log  *slog.Logger // nil for none
+	// Gather is how long no question for edges is asked after one was answered, so that more of them come in one answer. The
+	// first edge after a quiet time is told at once. 0 means 100 ms.
+	Gather time.Duration
+	Log    *slog.Logger // nil for none
 }
 
 // Patience of a client.
@@ -38,7 +41,6 @@ const (
 	askLimit    = time.Second            // one question
 	fresh       = 2 * time.Second        // what a beat said of the outputs holds so long
 	roundLength = 200 * time.Millisecond // readings of several inputs within it come from one question
-	edgePause   = 100 * time.Millisecond // between questions for edges, that more of them come in one answer
 	askAgain    = time.Second            // after a question that was not answered
 )
 
@@ -70,6 +72,9 @@ func NewClient(o ClientOptions) (*Client, error) {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Gather <= 0 {
+		o.Gather = 100 * time.Millisecond
 	}
 	c := &Client{o: o, cache: make(chan *cache, 1), asking: make(chan struct{}, 1), watches: make(chan map[string]*watched, 1),
 		anew: make(chan struct{}, 1)}

@@ -37,6 +37,7 @@ type past struct {
 	ring  []edge
 	last  uint64            // number of the newest edge
 	count map[string]uint64 // of edges, by line
+	fault map[string]string // why a line cannot be watched now
 	news  chan struct{}     // closed at the next edge; nil while nobody waits
 }
 
@@ -52,7 +53,7 @@ func NewDesk(o DeskOptions) (*Desk, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Desk{o: o, start: rand.Text(), names: slices.Sorted(maps.Keys(o.Inputs)), past: make(chan *past, 1)}
-	d.past <- &past{count: map[string]uint64{}} // one slot: there is one past
+	d.past <- &past{count: map[string]uint64{}, fault: map[string]string{}} // one slot: there is one past
 	return d, nil
 }
 
@@ -120,12 +121,15 @@ func (d *Desk) Run(ctx context.Context) error {
 func (d *Desk) watch(ctx context.Context, name string, w board.Watcher) {
 	said := ""
 	for {
-		before := d.counts()[name]
-		err := w.Watch(ctx, func(e board.Edge) { d.take(name, before, e) })
+		before := d.begin(name)
+		err := w.Watch(ctx, func(e board.Edge) {
+			e.Seq += before
+			d.take(name, e)
+		})
 		if ctx.Err() != nil || errors.Is(err, board.ErrUnsupported) { // not asked to tell edges
 			return
 		}
-		if err != nil && err.Error() != said {
+		if d.broken(name, err); err.Error() != said {
 			said = err.Error()
 			d.o.Log.Warn("an input cannot be watched; tried again", "line", name, "err", err)
 		}
@@ -139,16 +143,36 @@ func (d *Desk) watch(ctx context.Context, name string, w board.Watcher) {
 	}
 }
 
-// take keeps one edge. before is the line's count when its watch began: edges that the kernel lost are counted too.
-func (d *Desk) take(name string, before uint64, e board.Edge) {
+// begin returns how many edges a line has had that is going to be watched.
+func (d *Desk) begin(name string) uint64 {
 	p := <-d.past
 	defer func() { d.past <- p }()
+	delete(p.fault, name)
+	return p.count[name]
+}
+
+// broken takes down that a line cannot be watched.
+func (d *Desk) broken(name string, err error) {
+	p := <-d.past
+	defer func() { d.past <- p }()
+	p.fault[name] = clip(err.Error())
+	p.add(edge{Line: name, Error: p.fault[name]})
+}
+
+// take keeps one edge. Edges that the kernel lost are counted too.
+func (d *Desk) take(name string, e board.Edge) {
+	p := <-d.past
+	defer func() { d.past <- p }()
+	p.count[name] = e.Seq
+	p.add(edge{Line: name, High: e.High, At: e.At.Microseconds(), Seq: e.Seq})
+}
+
+func (p *past) add(e edge) {
 	if p.ring == nil {
 		p.ring = make([]edge, remembered)
 	}
 	p.last++
-	p.count[name] = before + e.Seq
-	p.ring[p.last%remembered] = edge{name, e.High, e.At.Microseconds(), before + e.Seq}
+	p.ring[p.last%remembered] = e
 	if p.news != nil {
 		close(p.news)
 		p.news = nil
@@ -163,7 +187,8 @@ func (d *Desk) edges(ctx context.Context, args actuators.Args) (actuators.Result
 	for {
 		said, news := d.after(args.Text("start"), uint64(args.Number("after")), wait > 0)
 		if news == nil {
-			return actuators.Result{"start": said.Start, "next": said.Next, "lost": said.Lost, "edges": said.Edges}, nil
+			return actuators.Result{"start": said.Start, "next": said.Next, "lost": said.Lost, "edges": said.Edges,
+				"counts": said.Counts, "faults": said.Faults}, nil
 		}
 		select {
 		case <-news:
@@ -179,6 +204,7 @@ func (d *Desk) after(start string, after uint64, wait bool) (edgesSaid, <-chan s
 	defer func() { d.past <- p }()
 	said := edgesSaid{Start: d.start, Next: p.last, Edges: []edge{}}
 	if start != d.start || after > p.last { // somebody new, who wants what is still to come
+		said.Counts, said.Faults = maps.Clone(p.count), maps.Clone(p.fault)
 		return said, nil
 	}
 	if after == p.last && wait {

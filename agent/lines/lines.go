@@ -54,12 +54,13 @@ type Standing struct {
 	Lines    map[string]Level `json:"lines"`
 }
 
-// edge is one edge as the verb tells it.
+// edge is one edge as the verb tells it, or with an error the end of them.
 type edge struct {
-	Line string `json:"line"`
-	High bool   `json:"high"`
-	At   int64  `json:"at_us"` // CLOCK_MONOTONIC, in microseconds: nanoseconds of a few months are too many for a number in JSON
-	Seq  uint64 `json:"seq"`   // of the line
+	Line  string `json:"line"`
+	High  bool   `json:"high,omitempty"`
+	At    int64  `json:"at_us,omitempty"` // CLOCK_MONOTONIC, in microseconds: nanoseconds of some months are too many for a JSON number
+	Seq   uint64 `json:"seq,omitempty"`   // of the line
+	Error string `json:"error,omitempty"` // why the line cannot be watched any more
 }
 
 // edgesSaid is what lines.edges answers.
@@ -68,6 +69,9 @@ type edgesSaid struct {
 	Next  uint64 `json:"next"`           // to be given as after the next time
 	Lost  uint64 `json:"lost,omitempty"` // edges that nobody asked for in time
 	Edges []edge `json:"edges,omitempty"`
+	// For who is new: how many edges each line has had, and which cannot be watched now.
+	Counts map[string]uint64 `json:"counts,omitempty"`
+	Faults map[string]string `json:"faults,omitempty"`
 }
 
 // edgesParams are what lines.edges takes.

@@ -3,6 +3,7 @@ package lines_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -238,5 +239,39 @@ func TestALevelSetWhileABeatIsOnItsWayIsNotForgotten(t *testing.T) {
 		}
 		stop()
 		o.stop()
+	})
+}
+
+func TestEdgesOfAnotherProcessKeepTheContract(t *testing.T) {
+	boardtest.TestEdges(t, func(t *testing.T) boardtest.EdgeBench {
+		in := sim.NewInput("in", false)
+		o := own(t, nil, map[string]board.Line{"in": in})
+		c := client(t, lines.ClientOptions{Ask: wireTo(o), Lines: map[string]lines.Use{"in": {Edges: true}}, Gather: time.Millisecond})
+		count := func() uint64 {
+			s, err := lines.Ask(t.Context(), wireTo(o))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s.Lines["in"].Count
+		}
+		for count() == 0 || in.Level() { // the desk needs a moment to begin
+			in.Set(!in.Level())
+			<-time.After(10 * time.Millisecond)
+		}
+		apply := func(high bool) {
+			if before := count(); high != in.Level() {
+				for in.Set(high); count() == before; {
+					runtime.Gosched()
+				}
+			}
+		}
+		end := start(c)
+		t.Cleanup(func() { end(); o.stop() })
+		return boardtest.EdgeBench{Apply: apply, Vanish: func() { in.Break(syscall.ENODEV) },
+			Return: func() { in.Set(false); in.Break(nil); <-time.After(1500 * time.Millisecond) }, // both ends try again after a second
+			Input: c.Lines()["in"].(interface {
+				board.Line
+				board.Watcher
+			})}
 	})
 }

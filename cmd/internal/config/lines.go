@@ -8,22 +8,21 @@ import (
 
 // Line is one GPIO line.
 type Line struct {
-	Driver         string   `toml:"driver" doc:"What drives it: gpio, or sim, a line of memory. Empty: gpio."`
-	Line           string   `toml:"line" doc:"Which line: the kernel's name of it, such as GPIO17, or a chip's device or label and an offset, such as gpiochip0:17. holdfast lines --list shows them."`
-	Output         bool     `toml:"output" doc:"An output, which relay.set may switch; else an input."`
-	ActiveLow      bool     `toml:"active_low" doc:"The pin is the other way round: high is 0 V."`
-	Bias           string   `toml:"bias" doc:"as-is, disabled, pull-up or pull-down. Empty: as-is."`
-	Debounce       Duration `toml:"debounce" doc:"How long an input's level must stay to count; by the kernel. At most 10s."`
-	Edges          string   `toml:"edges" doc:"Which edges of an input are told: rising, falling or both. Empty: none."`
-	EdgesPerSecond int      `toml:"edges_per_second" doc:"More edges of an input are counted and not told. 1 to 1000; 0: 50."`
-	Initial        bool     `toml:"initial" doc:"The level an output has from the start of holdfast lines until it is set, or 1.5 s have passed without an agent."`
-	Safe           bool     `toml:"safe" doc:"The level an output gets 1.5 s after the agent's last sign of life, and after its line did not obey."`
-	Shutdown       bool     `toml:"shutdown" doc:"The level an output gets when holdfast lines ends."`
-	MinOff         Duration `toml:"min_off" doc:"How long an output stays low before it may go high again."`
-	MinOn          Duration `toml:"min_on" doc:"How long an output stays high before it may go low again."`
-	MaxOn          Duration `toml:"max_on" doc:"How long an output may be high; then it goes low by itself. 0s: for good."`
-	MaxPerMinute   int      `toml:"max_per_minute" doc:"Changes of an output within any minute. At most 1000; 0: any number."`
-	Excludes       []string `toml:"excludes" doc:"Outputs that are never high together with this one. It is enough that one of two says so."`
+	Driver       string   `toml:"driver" doc:"What drives it: gpio, or sim, a line of memory. Empty: gpio."`
+	Line         string   `toml:"line" doc:"Which line: the kernel's name of it, such as GPIO17, or a chip's device or label and an offset, such as gpiochip0:17. holdfast lines --list shows them."`
+	Output       bool     `toml:"output" doc:"An output, which relay.set may switch; else an input."`
+	ActiveLow    bool     `toml:"active_low" doc:"The pin is the other way round: high is 0 V."`
+	Bias         string   `toml:"bias" doc:"as-is, disabled, pull-up or pull-down. Empty: as-is."`
+	Debounce     Duration `toml:"debounce" doc:"How long an input's level must stay to count; by the kernel. At most 10s."`
+	Edges        string   `toml:"edges" doc:"Which edges of an input are told: rising, falling or both. Empty: none."`
+	Initial      bool     `toml:"initial" doc:"The level an output has from the start of holdfast lines until it is set, or 1.5 s have passed without an agent."`
+	Safe         bool     `toml:"safe" doc:"The level an output gets 1.5 s after the agent's last sign of life, and after its line did not obey."`
+	Shutdown     bool     `toml:"shutdown" doc:"The level an output gets when holdfast lines ends."`
+	MinOff       Duration `toml:"min_off" doc:"How long an output stays low before it may go high again."`
+	MinOn        Duration `toml:"min_on" doc:"How long an output stays high before it may go low again."`
+	MaxOn        Duration `toml:"max_on" doc:"How long an output may be high; then it goes low by itself. 0s: for good."`
+	MaxPerMinute int      `toml:"max_per_minute" doc:"Changes of an output within any minute. At most 1000; 0: any number."`
+	Excludes     []string `toml:"excludes" doc:"Outputs that are never high together with this one. It is enough that one of two says so."`
 }
 
 const (
@@ -52,13 +51,12 @@ func (c *Config) checkLines(bad func(ok bool, key, problem string, args ...any),
 		bad(slices.Contains([]string{"", "as-is", "disabled", "pull-up", "pull-down"}, v.Bias), key+".bias", "%q is none of as-is, disabled, pull-up, pull-down", v.Bias)
 		bad(slices.Contains([]string{"", "rising", "falling", "both"}, v.Edges), key+".edges", "%q is none of rising, falling, both", v.Edges)
 		span(v.Debounce, key+".debounce", 0, mostDebounce)
-		bad(v.EdgesPerSecond >= 0 && v.EdgesPerSecond <= 1000, key+".edges_per_second", "%d is not between 0 and 1000", v.EdgesPerSecond)
 		span(v.MinOff, key+".min_off", 0, longestHold)
 		span(v.MinOn, key+".min_on", 0, longestHold)
 		span(v.MaxOn, key+".max_on", 0, longestHold)
 		bad(v.MaxPerMinute >= 0 && v.MaxPerMinute <= 1000, key+".max_per_minute", "%d is not between 0 and 1000", v.MaxPerMinute)
 		if v.Output {
-			bad(v.Edges == "" && v.Debounce == 0 && v.EdgesPerSecond == 0, key, "an output has no edges and no debounce")
+			bad(v.Edges == "" && v.Debounce == 0, key, "an output has no edges and no debounce")
 			c.checkOutput(n, bad)
 		} else {
 			idle := v.MinOff == 0 && v.MinOn == 0 && v.MaxOn == 0 && v.MaxPerMinute == 0 && len(v.Excludes) == 0

@@ -48,7 +48,6 @@ func TestLinesThatCannotBeAreRefused(t *testing.T) {
 		"unknown bias":                 {"line = \"x\"\nbias = \"up\"\n", "lines.a.bias"},
 		"unknown edges":                {"line = \"x\"\nedges = \"all\"\n", "lines.a.edges"},
 		"long debounce":                {"line = \"x\"\ndebounce = \"11s\"\n", "lines.a.debounce"},
-		"too many edges":               {"line = \"x\"\nedges_per_second = 1001\n", "lines.a.edges_per_second"},
 		"negative time":                {"line = \"x\"\nmin_on = \"-1s\"\n" + out, "lines.a.min_on"},
 		"long time":                    {"line = \"x\"\nmin_off = \"25h\"\n" + out, "lines.a.min_off"},
 		"too many changes":             {"line = \"x\"\nmax_per_minute = 1001\n" + out, "lines.a.max_per_minute"},
