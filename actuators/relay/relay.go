@@ -226,9 +226,9 @@ func (b *Bank) Beat() Report {
 	r := t.report(now)
 	if t.silent {
 		b.o.Log.Info("beats are back; the outputs stay safe until they are set", "silent", r.Since)
+		b.look() // from now on there is something to miss
 	}
 	t.beaten, t.heard, t.silent = now, true, false
-	b.look()
 	return r
 }
 

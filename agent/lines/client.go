@@ -133,9 +133,15 @@ type output struct {
 	name string
 }
 
-// Read implements board.Line: the level that the last beat told of. It never waits.
+// Read implements board.Line: the level that the last beat told of. Once there was a beat it never waits.
 func (l output) Read() (high bool, err error) {
 	k := <-l.c.cache
+	begun := k.begun || !k.setAt[l.name].IsZero()
+	l.c.cache <- k
+	if !begun {
+		return input(l).Read()
+	}
+	k = <-l.c.cache
 	defer func() { l.c.cache <- k }()
 	at := k.toldAt
 	if set := k.setAt[l.name]; set.After(at) {
@@ -173,7 +179,7 @@ type input struct {
 	name string
 }
 
-// Read implements board.Line. Inputs that are read one after the other are asked for once.
+// Read implements board.Line. Lines that are read one after the other are asked for once.
 func (l input) Read() (high bool, err error) {
 	level, err := l.c.input(l.name)
 	if err == nil && level.Error != "" {

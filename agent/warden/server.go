@@ -101,7 +101,10 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			}
 			active++
 			served.Go(func() {
-				if err := s.serve(ctx, conn); err != nil {
+				switch err := s.serve(ctx, conn); {
+				case errors.Is(err, errHungUp):
+					s.o.Log.Info("a caller did not wait for its deed", "err", err)
+				case err != nil:
 					s.o.Log.Warn("hung up on a caller", "err", err)
 				}
 				select {

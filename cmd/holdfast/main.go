@@ -61,6 +61,7 @@ func commands() []command {
 	return []command{
 		{"run", "measure, keep the shadow, obey commands", runCommand},
 		{"warden", "do what needs power, on behalf of run", wardenCommand},
+		{"lines", "own the GPIO lines, and keep the outputs safe without run", linesCommand},
 		{"launch", "begin a start of the agent; its unit does that", launchCommand},
 		{"update", "move this board to another release, without a server", updateCommand},
 		{"status", "show what the running agent does", statusCommand},
