@@ -17,7 +17,7 @@ import (
 	"holdfast/cmd/internal/wire"
 )
 
-const linesLimit = 4 << 20 // a soft limit of the collector's, as of the others
+const linesLimit = 8 << 20 // a soft limit; with less the collector never rests, since what Go itself holds counts
 
 func linesCommand(ctx context.Context, args []string, std streams) error {
 	f := flags("lines", "own the GPIO lines: outputs within their interlocks, safe without the agent; inputs", "holdfast lines --list", std)

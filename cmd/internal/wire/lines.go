@@ -204,7 +204,7 @@ func (r *Running) lined(o Options, clock board.Clock) (*lined, error) {
 		uses[name] = lines.Use{Output: v.Output, Edges: v.Edges != ""}
 	}
 	var err error
-	d.client, err = lines.NewClient(lines.ClientOptions{Ask: ask, Clock: clock, Lines: uses, Log: o.Log,
+	d.client, err = lines.NewClient(lines.ClientOptions{Ask: ask.Keeping(), Clock: clock, Lines: uses, Log: o.Log,
 		Turn: func(ctx context.Context) error { return r.Turn(ctx) },
 		Back: func(ctx context.Context, body map[string]any) error { return r.Restore(ctx, body) }})
 	if err != nil {
