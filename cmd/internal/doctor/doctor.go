@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"holdfast/agent"
+	"holdfast/agent/lines"
 	"holdfast/agent/warden"
 	"holdfast/board"
 	"holdfast/cmd/internal/config"
@@ -67,6 +68,7 @@ type Options struct {
 	Clock  board.Clock
 	Status func(ctx context.Context) (agent.Status, error)
 	Limits func(ctx context.Context) (left map[string]warden.Left, fault string, err error)
+	Levels func(ctx context.Context) (lines.Standing, error)
 	// Systemctl runs systemctl with the arguments and returns what it prints.
 	Systemctl func(ctx context.Context, args ...string) ([]byte, error)
 	// Account finds a user of the system.
@@ -107,6 +109,7 @@ func Run(ctx context.Context, o Options) *Report {
 		x.flash()
 		x.systemd(ctx)
 		x.warden(ctx)
+		x.lines(ctx)
 		x.agent()
 	} else {
 		x.clock()
@@ -134,6 +137,9 @@ func withDefaults(o Options) Options {
 	}
 	if o.Limits == nil {
 		o.Limits = func(ctx context.Context) (map[string]warden.Left, string, error) { return wire.Limits(ctx, o.Config) }
+	}
+	if o.Levels == nil {
+		o.Levels = func(ctx context.Context) (lines.Standing, error) { return wire.Levels(ctx, o.Config) }
 	}
 	if o.Systemctl == nil {
 		o.Systemctl = func(ctx context.Context, args ...string) ([]byte, error) {
