@@ -24,6 +24,11 @@ var tools = []struct{ file, pkg string }{
 	{"journalctl", "systemd"},
 	{"systemd-analyze", "systemd"},
 	{"/lib/systemd/systemd-journal-remote", "systemd-journal-remote"},
+	{"sfdisk", "fdisk"},
+	{"mkfs.vfat", "dosfstools"},
+	{"mcopy", "mtools"},
+	{"mkimage", "u-boot-tools"},
+	{"cpio", "cpio"},
 }
 
 // absent returns the packages of the tools that are not here.
