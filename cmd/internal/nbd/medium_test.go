@@ -267,6 +267,9 @@ func TestAFullCacheWritesOutSomeOfIt(t *testing.T) {
 func TestThePowerGoesInTheMiddleOfADeed(t *testing.T) {
 	b := newBench(t, 64, 0)
 	gone := b.supply.On(3)
+	late := connect(t, map[string]*nbd.Medium{"disk": b.medium})
+	late.choose(t, "disk")
+	late.must(t, nbd.Read, 0, 0, 1, nil)
 	b.must(t, nbd.Write, 0, 0, 0, marks(1, 0, 2))
 	b.must(t, nbd.Flush, 0, 0, 0, nil)
 	b.must(t, nbd.Read, 0, 0, 2, nil)
@@ -282,11 +285,17 @@ func TestThePowerGoesInTheMiddleOfADeed(t *testing.T) {
 	if n, last := b.supply.Deeds(); n != 3 || last.Medium != "disk" || last.Command != nbd.Write || last.Offset != 2*sector || last.Bytes != 4*sector {
 		t.Errorf("deed %d was %+v", n, last)
 	}
+	if n, none := b.supply.Of("disk"), b.supply.Of("other"); n != 3 || none != 0 {
+		t.Errorf("%d deeds of the disk and %d of another", n, none)
+	}
 	if l, err := b.medium.Cut(nbd.Damage{Kind: nbd.All}); err != nil || l.Held != 4 || l.Kept != 4 {
 		t.Errorf("lost %+v, %v", l, err)
 	}
-	// it is on again: another client finds what was left
+	// it is on again: what was asked for before it went is not done any more, and another client finds what was left
 	b.supply.On(0)
+	if _, err := late.do(nbd.Write, 0, 0, 0, mark(9, 0)); err == nil {
+		t.Error("a client from before the cut is served")
+	}
 	c := connect(t, map[string]*nbd.Medium{"disk": b.medium})
 	c.choose(t, "disk")
 	if got := c.must(t, nbd.Read, 0, 0, 6, nil); !bytes.Equal(got, slices.Concat(marks(1, 0, 2), marks(2, 2, 4))) {
@@ -299,8 +308,18 @@ func TestOnlyWhatHasNoPowerIsCut(t *testing.T) {
 	if _, err := b.medium.Cut(nbd.Damage{}); err == nil {
 		t.Error("a medium that has power lost it")
 	}
+	b.must(t, nbd.Write, 0, 2, 0, mark(1, 2))
 	b.supply.Off()
 	b.supply.Off() // twice is once
+	got := make([]byte, 2*sector)
+	if n, err := b.medium.ReadAt(got, 2*sector); n != len(got) || err != nil || !bytes.Equal(got[:sector], mark(1, 2)) {
+		t.Errorf("ReadAt: %d, %v, %.8q", n, err, got)
+	}
+	for _, tt := range []struct{ at, n int64 }{{-512, 512}, {8 * 512, 512}, {7 * 512, 1024}, {1, 512}, {0, 100}} {
+		if _, err := b.medium.ReadAt(make([]byte, tt.n), tt.at); err == nil {
+			t.Errorf("ReadAt of %d at %d: no error", tt.n, tt.at)
+		}
+	}
 	if _, err := b.do(nbd.Read, 0, 0, 1, nil); err == nil || errors.Is(err, errRefused) {
 		t.Errorf("a medium without power answers: %v", err)
 	}

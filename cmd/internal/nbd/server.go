@@ -49,6 +49,7 @@ func (s *Server) Converse(conn io.ReadWriter) error {
 	if err != nil || medium == nil {
 		return quiet(err)
 	}
+	c.cuts = medium.cuts()
 	for {
 		if err := c.serve(medium); err != nil {
 			return quiet(err)
@@ -68,6 +69,7 @@ type conversation struct {
 	r       *bufio.Reader
 	w       *bufio.Writer
 	payload []byte // of the request at hand, kept for the next
+	cuts    int    // that the medium had before
 }
 
 func (c *conversation) put(values ...any) {
@@ -189,7 +191,7 @@ func (c *conversation) serve(m *Medium) error {
 		}
 	}
 	if number == 0 {
-		switch err := m.do(r, p); {
+		switch err := m.do(r, p, c.cuts); {
 		case errors.Is(err, ErrNoPower):
 			return err
 		case err != nil:

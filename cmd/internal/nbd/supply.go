@@ -14,10 +14,12 @@ var ErrNoPower = errors.New("the power is gone")
 type Supply struct {
 	mu    sync.Mutex
 	off   bool
+	cuts  int // whoever was connected before one stays without power
 	deeds int64
 	at    int64         // the deed that is cut off, 0 for none
 	gone  chan struct{} // closed when the power goes
 	last  Deed
+	of    map[string]int64 // by medium
 }
 
 // A Deed is a request that changes a medium, or flushes it.
@@ -27,7 +29,7 @@ type Deed struct {
 }
 
 // NewSupply returns one that is on.
-func NewSupply() *Supply { return &Supply{gone: make(chan struct{})} }
+func NewSupply() *Supply { return &Supply{gone: make(chan struct{}), of: map[string]int64{}} }
 
 // On gives power again, and counts from nothing. At the deed of number at, counted from 1, the power goes in the middle
 // of it; with 0 it stays until Off. What is returned is closed when the power goes.
@@ -35,6 +37,7 @@ func (s *Supply) On(at int64) (gone <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.off, s.deeds, s.at, s.last = false, 0, at, Deed{}
+	clear(s.of)
 	s.gone = make(chan struct{})
 	return s.gone
 }
@@ -49,6 +52,7 @@ func (s *Supply) Off() {
 func (s *Supply) cut() {
 	if !s.off {
 		s.off = true
+		s.cuts++
 		close(s.gone)
 	}
 }
@@ -60,12 +64,20 @@ func (s *Supply) Deeds() (int64, Deed) {
 	return s.deeds, s.last
 }
 
+// Of returns how many of them one medium had.
+func (s *Supply) Of(medium string) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.of[medium]
+}
+
 // allow counts a deed, and reports whether it can be done. One that is not is in the middle when the power goes.
 func (s *Supply) allow(medium string, r Request) bool {
 	if r.Command == Read {
 		return true
 	}
 	s.deeds++
+	s.of[medium]++
 	s.last = Deed{medium, r}
 	if s.deeds == s.at {
 		s.cut()
@@ -119,11 +131,19 @@ func (m *Medium) flags() uint16 {
 	return exportHasFlags | exportFlush | exportFUA | exportTrim | exportWriteZeroes
 }
 
-// do does a request that was checked. p is what is written, or where what is read goes.
-func (m *Medium) do(r Request, p []byte) error {
+// cuts returns how many there were.
+func (m *Medium) cuts() int {
 	m.supply.mu.Lock()
 	defer m.supply.mu.Unlock()
-	if m.supply.off {
+	return m.supply.cuts
+}
+
+// do does a request that was checked, of a client that came after so many cuts. p is what is written, or where what is
+// read goes.
+func (m *Medium) do(r Request, p []byte, cuts int) error {
+	m.supply.mu.Lock()
+	defer m.supply.mu.Unlock()
+	if m.supply.off || m.supply.cuts != cuts {
 		return ErrNoPower
 	}
 	done := m.supply.allow(m.name, r)
@@ -159,4 +179,14 @@ func (m *Medium) Cut(d Damage) (Loss, error) {
 		return Loss{}, errors.New("medium " + m.name + ": has power")
 	}
 	return m.cache.lose(d)
+}
+
+// ReadAt reads what a client would read, also without power. Its ranges are whole sectors.
+func (m *Medium) ReadAt(p []byte, at int64) (int, error) {
+	m.supply.mu.Lock()
+	defer m.supply.mu.Unlock()
+	if at < 0 || at > m.size || int64(len(p)) > m.size-at || at%sectorBytes != 0 || len(p)%sectorBytes != 0 {
+		return 0, errors.New("medium " + m.name + ": read of what is not there, or of parts of sectors")
+	}
+	return len(p), m.cache.read(p, at)
 }
