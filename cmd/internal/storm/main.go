@@ -99,6 +99,10 @@ func storm(ctx context.Context, args []string) error {
 		return err
 	}
 	fmt.Printf("seed %d, %d boards, %s\n", o.seed, min(o.boards, o.n), filepath.Base(g.kernel))
+	if err := tryBootloader(ctx, dir, w, g, o.seed); err != nil {
+		return err
+	}
+	fmt.Printf("U-Boot's script chooses as board/uboot says, in %d environments\n", mostStates)
 	return o.run(ctx, dir, w, g)
 }
 
