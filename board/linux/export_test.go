@@ -5,6 +5,9 @@ var (
 	ParseMounts    = parseMounts
 	ParseCmdline   = parseCmdline
 	ParseEnvConfig = parseEnvConfig
+	ParseRAUC      = parseRAUC
+	ParseMender    = parseMender
+	PairLabels     = pairLabels
 )
 
 // Mounted returns what fuzzing compares of a mount.
