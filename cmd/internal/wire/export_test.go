@@ -1,8 +1,11 @@
 package wire
 
 import (
+	"log/slog"
+
 	"holdfast/board"
 	"holdfast/board/linux"
+	"holdfast/cmd/internal/config"
 )
 
 // LaunchReset is why the last start of the agent came about.
@@ -13,3 +16,6 @@ func LaunchReset(dir string, l *linux.Links) board.Reset {
 	}
 	return f.Reset
 }
+
+// Place fills in where the slots are.
+func Place(c *config.Config) error { return place(c, slog.New(slog.DiscardHandler)) }
