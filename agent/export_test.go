@@ -87,3 +87,6 @@ func (d Desired) InForce() shadow.Document { return d.d.inForce() }
 func Verdict(since, down, now time.Time, hold, grace time.Duration) (commit bool, rollBack string) {
 	return trial{since, down}.verdict(now, hold, grace)
 }
+
+// FactsTree is what the reported state has of a board's facts.
+var FactsTree = factsTree

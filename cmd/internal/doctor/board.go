@@ -76,3 +76,69 @@ func (x *examination) slots() {
 	}
 	x.add(c)
 }
+
+// watchdog says whether a kernel that hangs is noticed by anybody.
+func (x *examination) watchdog() {
+	root := x.o.Config.Root
+	var hardware, fed []string
+	for _, w := range linux.Watchdogs(root) {
+		name := strings.TrimSpace(w.Name + " " + w.Identity)
+		if w.Timeout > 0 {
+			name += fmt.Sprintf(" (%d s)", w.Timeout)
+		}
+		if w.Soft() {
+			continue // it goes down with the kernel
+		}
+		hardware = append(hardware, name)
+		if w.Active {
+			fed = append(fed, name)
+		}
+	}
+	expected := ""
+	if p, err := wire.Profile(x.o.Config); err == nil && p != nil {
+		expected = p.Watchdog
+	}
+	const runtime = "set RuntimeWatchdogSec=30s in /etc/systemd/system.conf, and systemctl daemon-reexec"
+	switch {
+	case len(fed) > 0:
+		x.add(Check{Name: "watchdog", Outcome: OK, Seen: strings.Join(fed, ", ") + " is fed"})
+	case len(hardware) > 0:
+		x.add(Check{Name: "watchdog", Outcome: Warn, Seen: strings.Join(hardware, ", ") + " is there and nobody feeds it: a kernel that hangs stays so", Hint: runtime})
+	case expected != "":
+		x.add(Check{Name: "watchdog", Outcome: Warn, Seen: "no hardware watchdog, and this board has one: " + expected,
+			Hint: "load its driver, with CONFIG_WATCHDOG_SYSFS in the kernel; then " + runtime})
+	default:
+		x.skip("watchdog", "", "the kernel knows no hardware watchdog")
+	}
+}
+
+// power says how the board is fed, and what its firmware noticed.
+func (x *examination) power() {
+	p := linux.Power(x.o.Config.Root)
+	var seen []string
+	if p.Source != "" {
+		seen = append(seen, p.Source+" supply")
+	}
+	if p.ChargePercent >= 0 {
+		seen = append(seen, fmt.Sprintf("battery at %d %%", p.ChargePercent))
+	}
+	low := p.Undervoltage != nil && *p.Undervoltage || p.Throttled&0x10001 != 0
+	if p.Undervoltage != nil || p.Throttled != 0 {
+		words := "no undervoltage"
+		switch {
+		case p.Undervoltage != nil && *p.Undervoltage || p.Throttled&1 != 0:
+			words = "undervoltage now"
+		case low:
+			words = "undervoltage since the start"
+		}
+		seen = append(seen, words)
+	}
+	switch {
+	case len(seen) == 0:
+		x.skip("power", "", "the kernel knows of no supplies")
+	case low:
+		x.add(Check{Name: "power", Outcome: Warn, Seen: strings.Join(seen, ", "), Hint: "use a stronger supply and a shorter cable: flash is damaged by writes at too low a voltage"})
+	default:
+		x.add(Check{Name: "power", Outcome: OK, Seen: strings.Join(seen, ", ")})
+	}
+}

@@ -65,3 +65,31 @@ func TestTheSlotsAreSaidWhoeverNamesThem(t *testing.T) {
 		expect(t, find(t, doctor.Run(t.Context(), o), "slots"), tt.want, tt.words)
 	}
 }
+
+func TestWatchdogAndPowerAreSaid(t *testing.T) {
+	t.Parallel()
+	const dog, hwmon = "sys/class/watchdog/watchdog0/", "sys/class/hwmon/hwmon0/"
+	for _, tt := range []struct {
+		name, check string
+		files       map[string]string
+		want        doctor.Outcome
+		words       string
+	}{
+		{"none", "watchdog", nil, doctor.Skipped, "no hardware watchdog"},
+		{"fed", "watchdog", map[string]string{dog + "identity": "imx2+ watchdog", dog + "state": "active", dog + "timeout": "60"}, doctor.OK, "imx2+ watchdog (60 s) is fed"},
+		{"idle", "watchdog", map[string]string{dog + "identity": "imx2+ watchdog", dog + "state": "inactive"}, doctor.Warn, "nobody feeds it"},
+		{"soft", "watchdog", map[string]string{dog + "identity": "Software Watchdog", dog + "state": "active"}, doctor.Skipped, "no hardware watchdog"},
+		{"missing", "watchdog", map[string]string{"proc/device-tree/compatible": "radxa,rock-5b\x00"}, doctor.Warn, "Synopsys DesignWare Watchdog"},
+		{"no supply", "power", nil, doctor.Skipped, "no supplies"},
+		{"low", "power", map[string]string{hwmon + "name": "rpi_volt", hwmon + "in0_lcrit_alarm": "1"}, doctor.Warn, "undervoltage now"},
+		{"was low", "power", map[string]string{"sys/devices/platform/soc/soc:firmware/get_throttled": "50000"}, doctor.Warn, "since the start"},
+		{"good", "power", map[string]string{hwmon + "name": "rpi_volt", hwmon + "in0_lcrit_alarm": "0"}, doctor.OK, "no undervoltage"},
+	} {
+		o := options(t, nil)
+		for name, text := range tt.files {
+			write(t, filepath.Join(o.Config.Root, name), text)
+		}
+		t.Log(tt.name)
+		expect(t, find(t, doctor.Run(t.Context(), o), tt.check), tt.want, tt.words)
+	}
+}

@@ -107,13 +107,15 @@ func Run(ctx context.Context, o Options) *Report {
 		x.flash()
 		x.board()
 		x.slots()
+		x.watchdog()
+		x.power()
 		x.systemd(ctx)
 		x.warden(ctx)
 		x.agent()
 	} else {
 		x.clock()
 		for _, name := range []string{"identity", "certificate", "authorities", "dns", "tcp", "tls", "login", "subscribe", "publish",
-			"state", "spool", "flash", "board", "slots", "systemd", "warden", "agent"} {
+			"state", "spool", "flash", "board", "slots", "watchdog", "power", "systemd", "warden", "agent"} {
 			x.skip(name, "", "because the configuration is wrong")
 		}
 	}

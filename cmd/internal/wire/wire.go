@@ -179,7 +179,13 @@ func Board(c config.Config) (*board.Board, map[string]*sim.Line, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	b := &board.Board{Identity: id, Root: c.Root, Clock: &linux.Clock{Vouched: c.Vouched}, Files: files, Logs: logs,
+	facts := linux.Facts(c.Root)
+	if p, err := Profile(c); err != nil {
+		return nil, nil, err
+	} else if p != nil {
+		facts.Profile, facts.Verified = p.Name, p.Verified
+	}
+	b := &board.Board{Identity: id, Facts: facts, Root: c.Root, Clock: &linux.Clock{Vouched: c.Vouched}, Files: files, Logs: logs,
 		Lines: map[string]board.Line{}}
 	lines := map[string]*sim.Line{}
 	for name, l := range c.Lines {
