@@ -112,9 +112,8 @@ func scanRAUC(text string) (f Found, slots []raucSlot, err error) {
 	loaders := map[string]string{"uboot": "uboot-rauc", "grub": "grub"}
 	section := ""
 	var s *raucSlot
-	number := 0
-	for line := range strings.Lines(text) {
-		number++
+	for i, line := range strings.Split(text, "\n") {
+		number := i + 1
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' || line[0] == ';' {
 			continue

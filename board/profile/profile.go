@@ -165,16 +165,20 @@ func Load(user fs.FS) (map[string]*Profile, error) {
 }
 
 func read(dir fs.FS, prefix string) (map[string]*Profile, error) {
-	files, err := fs.Glob(dir, "*.toml")
-	if err != nil {
+	files, err := fs.ReadDir(dir, ".")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("board profiles: %w", err)
 	}
 	if len(files) > maxFiles {
-		return nil, fmt.Errorf("board profiles: more than %d", maxFiles)
+		return nil, fmt.Errorf("board profiles: more than %d files", maxFiles)
 	}
 	all := map[string]*Profile{}
 	var errs []error
-	for _, name := range files {
+	for _, entry := range files {
+		name := entry.Name()
+		if !strings.HasSuffix(name, ".toml") {
+			continue
+		}
 		text, err := readFile(dir, name)
 		if err != nil {
 			return nil, fmt.Errorf("board profile: %w", err)
