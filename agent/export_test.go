@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"context"
 	"encoding/json"
+	"log/slog"
 	"time"
 
 	"holdfast/agent/shadow"
@@ -90,3 +92,10 @@ func Verdict(since, down, now time.Time, hold, grace time.Duration) (commit bool
 
 // FactsTree is what the reported state has of a board's facts.
 var FactsTree = factsTree
+
+// TellCrashes tells of what is new among crashes.
+func TellCrashes(ctx context.Context, files board.Files, facts board.Facts, read func(context.Context) ([]board.Crash, error),
+	record func(context.Context, string, map[string]any) error) error {
+	c := crashes{read: read, files: files, log: slog.New(slog.DiscardHandler), facts: facts, record: record}
+	return c.tell(ctx)
+}

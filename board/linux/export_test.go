@@ -5,6 +5,7 @@ var (
 	ParseMounts    = parseMounts
 	ParseCmdline   = parseCmdline
 	ParseEnvConfig = parseEnvConfig
+	ParseDump      = parseDump
 	ParseRAUC      = parseRAUC
 	ParseMender    = parseMender
 	PairLabels     = pairLabels
