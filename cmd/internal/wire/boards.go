@@ -126,3 +126,18 @@ func Missing(c config.Config, f linux.Found) (problems []string) {
 	}
 	return problems
 }
+
+// Spec says where a line is that the configuration gives as a name of the board's profile, or as the kernel's name or
+// chip:offset, which then stay as they are. An output by a name of a profile that nobody verified is refused unless the
+// configuration accepts that.
+func Spec(c config.Config, p *profile.Profile, name, line string, output bool) (string, error) {
+	spec, ok := p.Line(line)
+	if !ok {
+		return line, nil
+	}
+	if err := p.Outputs(c.AcceptUnverified); output && err != nil {
+		return "", &config.Error{File: "configuration", Problem: fmt.Sprintf("lines.%s: %v", name, err),
+			Hint: "try it as an input first; then set accept_unverified_board = true, or line = \"" + spec + "\""}
+	}
+	return spec, nil
+}

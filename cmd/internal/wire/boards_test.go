@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,5 +81,35 @@ func TestSlotsThatTheMachineNamesNeedNoConfiguration(t *testing.T) {
 	put(t, mender.Root, "etc/mender/mender.conf", `{"RootfsPartA":"/dev/mmcblk0p5","RootfsPartB":"/dev/mmcblk0p6"}`)
 	if err := wire.Place(&mender); err != nil || mender.Update.UBoot.A != "5" || mender.Update.UBoot.B != "6" {
 		t.Errorf("Mender's: %v, %+v", err, mender.Update)
+	}
+}
+
+func TestAnUnverifiedNameDrivesNoOutput(t *testing.T) {
+	c := config.Default()
+	c.Root, c.Board = t.TempDir(), "rock-5b"
+	p, err := wire.Profile(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		line           string
+		output, accept bool
+		want, err      string
+	}{
+		{"PIN3", false, false, "gpio4:11", ""},
+		{"PIN3", true, false, "", "accept_unverified_board"},
+		{"PIN3", true, true, "gpio4:11", ""},
+		{"gpio4:11", true, false, "gpio4:11", ""}, // written by who knows the board
+		{"SOME_NAME", true, false, "SOME_NAME", ""},
+	} {
+		c.AcceptUnverified = tt.accept
+		got, err := wire.Spec(c, p, "pump", tt.line, tt.output)
+		var e *config.Error
+		if got != tt.want || (tt.err != "") != (err != nil) || err != nil && (!errors.As(err, &e) || !strings.Contains(e.Hint, tt.err)) {
+			t.Errorf("%+v: %q, %v", tt, got, err)
+		}
+	}
+	if got, err := wire.Spec(c, nil, "pump", "PIN3", true); got != "PIN3" || err != nil {
+		t.Errorf("no profile: %q, %v", got, err)
 	}
 }
