@@ -193,3 +193,23 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatIsBelievedOfSensors(t *testing.T) {
+	c, err := config.Parse("good", []byte("[sensors.boiler]\ninstance = \"28-*\"\nmin = -10\nmax = 95.5\nstuck_after = 30\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := c.Sensors["boiler"]; s.Instance != "28-*" || s.Min == nil || *s.Min != -10 || s.Max == nil || *s.Max != 95.5 || s.StuckAfter != 30 {
+		t.Errorf("sensors = %+v", c.Sensors)
+	}
+	for _, tt := range []struct{ text, problem string }{
+		{"[sensors.a]\ninstance = \"[\"\n", `sensors.a.instance: "[" is not a pattern`},
+		{"[sensors.a]\nmin = 5\nmax = 5\n", "sensors.a.max: not above min"},
+		{"[sensors.a]\nstuck_after = 1\n", "sensors.a.stuck_after: 1 is neither 0 nor"},
+		{"[sensors.\"a/b\"]\nmin = 5\n", "sensors.a/b: a name is 1 to 64"},
+	} {
+		if _, err := config.Parse("bad", []byte(tt.text)); err == nil || !strings.Contains(err.Error(), tt.problem) {
+			t.Errorf("%q: %v, want %s", tt.text, err, tt.problem)
+		}
+	}
+}

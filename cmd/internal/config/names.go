@@ -11,8 +11,8 @@ import (
 
 // CollectorNames are the sources a section may be for. A board without lines has no gpio.
 func CollectorNames() []string {
-	return []string{"clock", "cpu", "disk", "disk_io", "files", "gpio", "load", "memory", "network", "pressure",
-		"processes", "self", "temperature", "units", "uptime"}
+	return []string{"clock", "cooling", "cpu", "disk", "disk_io", "files", "firmware", "flash", "gpio", "hwmon", "iio", "load",
+		"memory", "network", "power_supply", "pressure", "processes", "self", "temperature", "units", "uptime", "w1"}
 }
 
 // CommandNames are the commands that can be allowed.
