@@ -213,3 +213,25 @@ func TestWhatIsBelievedOfSensors(t *testing.T) {
 		}
 	}
 }
+
+func TestChipsOnI2C(t *testing.T) {
+	c, err := config.Parse("good", []byte("[i2c.cellar]\nbus = \"/dev/i2c-1\"\naddress = 0x77\nchip = \"bme280\"\n[i2c.room]\nbus = \"/dev/i2c-1\"\nchip = \"sht4x\"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cellar, room := c.I2C["cellar"], c.I2C["room"]; cellar.At() != 0x77 || room.At() != 0x44 {
+		t.Errorf("addresses %#x and %#x", cellar.At(), room.At())
+	}
+	for _, tt := range []struct{ text, problem string }{
+		{"[i2c.a]\nchip = \"bme280\"\n", `i2c.a.bus: "" is not the path of a bus`},
+		{"[i2c.a]\nbus = \"/dev/i2c-1\"\nchip = \"bme680\"\n", `i2c.a.chip: "bme680" is none of`},
+		{"[i2c.a]\nbus = \"/dev/i2c-1\"\nchip = \"bme280\"\naddress = 0x7a\n", "i2c.a.address: a bme280 has none but 0x76 to 0x77"},
+		{"[i2c.a]\nbus = \"/dev/i2c-1\"\nchip = \"bme280\"\naddress = 0x40\n", "i2c.a.address: a bme280 has none but 0x76 to 0x77"},
+		{"[i2c.a]\nbus = \"/dev/i2c-1\"\nchip = \"ads1115\"\nfull_scale_volts = 12\n", "i2c.a.full_scale_volts: 12 is not"},
+		{"[i2c.a]\nbus = \"/dev/i2c-1\"\nchip = \"ina219\"\nshunt_ohms = -0.1\n", "i2c.a.shunt_ohms: -0.1 is not"},
+	} {
+		if _, err := config.Parse("bad", []byte(tt.text)); err == nil || !strings.Contains(err.Error(), tt.problem) {
+			t.Errorf("%q: %v, want %s", tt.text, err, tt.problem)
+		}
+	}
+}
