@@ -66,6 +66,7 @@ type chip struct {
 	judges map[string]*verdict
 	fault  doubt.Fault // of the last reading as a whole
 	err    error       // likewise
+	seen   bool        // it has answered
 	pause  time.Duration
 	retry  time.Time // not before
 }
@@ -138,7 +139,7 @@ func (cs *Chips) take(c *chip, s *collectors.Sample, now time.Time) {
 	}
 	switch {
 	case err == nil:
-		c.pause = 0
+		c.pause, c.seen = 0, true
 		return
 	case errors.Is(err, errMangled):
 		c.fault = doubt.Mangled // one bad answer is no reason to set it up anew
@@ -149,7 +150,7 @@ func (cs *Chips) take(c *chip, s *collectors.Sample, now time.Time) {
 		return
 	case errors.Is(err, errPowerOn):
 		c.fault = doubt.PowerOn
-	case doubt.Absent(err) && cs.buses[c.Bus] != nil:
+	case doubt.Absent(err) && (c.seen || cs.buses[c.Bus] != nil): // a bus that never was is a mistake; one that went is a cable
 		c.fault = doubt.Gone
 	default:
 		c.err = err

@@ -354,6 +354,42 @@ func TestAWrongBusOrChipIsAnErrorAndTheOthersAreRead(t *testing.T) {
 	}
 }
 
+// A bus behind USB goes with all its chips, and comes back as a new one.
+func TestABusThatGoesIsOpenedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := recordings()[2]
+		first := &bus{Playback: i2ctest.Playback{Ops: r.sense}, at: 2, err: fmt.Errorf("bus: %w", syscall.ENODEV)}
+		second := &bus{Playback: i2ctest.Playback{Ops: r.sense}, at: -1}
+		first.DontPanic, second.DontPanic = true, true
+		var present periph.BusCloser = first
+		opened := 0
+		s := i2c.New(i2c.Options{Chips: []i2c.Chip{r.chip}, Open: func(path string) (periph.BusCloser, error) {
+			if opened++; present == nil {
+				return nil, fmt.Errorf("i2c bus: open %s: %w", path, syscall.ENOENT)
+			}
+			return present, nil
+		}})
+		for i, want := range []string{r.fields, "fault=gone", "fault=gone", r.fields} {
+			if i == 1 {
+				present = nil
+			} else if i == 3 {
+				present = second
+			}
+			if got, err := try(t, s); err != nil || got != "i2c room: "+want+"\n" {
+				t.Errorf("reading %d: %v, %q", i, err, got)
+			}
+			time.Sleep(time.Minute)
+		}
+		if opened != 3 {
+			t.Errorf("opened %d times", opened)
+		}
+		never := i2c.New(i2c.Options{Chips: []i2c.Chip{r.chip}, Open: func(string) (periph.BusCloser, error) { return nil, syscall.ENOENT }})
+		if got, err := try(t, never); !errors.Is(err, syscall.ENOENT) || got != "" {
+			t.Errorf("a bus that never was: %v, %q", err, got)
+		}
+	})
+}
+
 // noise answers with what the fuzzer makes up, and with errors.
 type noise struct {
 	bus

@@ -168,6 +168,16 @@ func TestWordsOfTheKernel(t *testing.T) {
 	if samples := of(take(t, s), "cpu-thermal"); len(samples) != 0 {
 		t.Errorf("asleep: %s", show(samples))
 	}
+	clock := newTicker()
+	s = source(t, "temperature", root, clock)
+	take(t, s)
+	remove(t, root, "sys/class/hwmon/hwmon1")
+	write(t, root, "sys/class/hwmon/hwmon31/name", "nvme\n")
+	if err := os.Symlink(deaf, filepath.Join(root, "sys/class/hwmon/hwmon31/temp2_input")); err != nil {
+		t.Fatal(err)
+	}
+	clock.pass(10 * time.Minute)
+	expect(t, "one that came back under another number, and does not answer", of(take(t, s), "nvme/temp2"), "temperature nvme/temp2: fault=gone\n")
 }
 
 func TestThingsThatGoAreMissed(t *testing.T) {
