@@ -107,6 +107,10 @@ func Run(ctx context.Context, o Options) *Report {
 		x.brokers(ctx)
 		x.storage(ctx)
 		x.flash()
+		x.board()
+		x.slots()
+		x.watchdog()
+		x.power()
 		x.i2c(ctx)
 		x.systemd(ctx)
 		x.warden(ctx)
@@ -114,7 +118,7 @@ func Run(ctx context.Context, o Options) *Report {
 	} else {
 		x.clock()
 		for _, name := range []string{"identity", "certificate", "authorities", "dns", "tcp", "tls", "login", "subscribe", "publish",
-			"state", "spool", "flash", "systemd", "warden", "agent"} {
+			"state", "spool", "flash", "board", "slots", "watchdog", "power", "systemd", "warden", "agent"} {
 			x.skip(name, "", "because the configuration is wrong")
 		}
 	}
