@@ -20,9 +20,14 @@ var tools = []struct{ file, pkg string }{
 	{"fw_setenv", "libubootenv-tool"},
 	{"losetup", "mount"},
 	{"mkfs.ext4", "e2fsprogs"},
+	{"mkfs.vfat", "dosfstools"},
+	{"mcopy", "mtools"},
+	{"sfdisk", "fdisk"},
+	{"genimage", "genimage"},
 	{"dbus-daemon", "dbus-daemon"},
 	{"journalctl", "systemd"},
 	{"systemd-analyze", "systemd"},
+	{"mmdebstrap", "mmdebstrap"},
 	{"/lib/systemd/systemd-journal-remote", "systemd-journal-remote"},
 }
 
