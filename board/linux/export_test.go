@@ -9,3 +9,8 @@ var (
 
 // Mounted returns what fuzzing compares of a mount.
 func (m mount) Mounted() (point string, readOnly bool) { return m.point, m.readOnly }
+
+// Watch has f called after each write of a bootloader's files.
+func (b *GRUB) Watch(f func())    { b.after = f }
+func (b *Tryboot) Watch(f func()) { b.after = f }
+func (b *SDBoot) Watch(f func())  { b.after = f }

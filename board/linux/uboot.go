@@ -150,8 +150,12 @@ func (b *UBoot) change(deed uboot.Deed) error {
 	return nil
 }
 
-// reset returns why the machine started, as far as a hardware watchdog tells (WDIOF_CARDRESET of linux/watchdog.h).
+// reset returns why the machine started, as far as a hardware watchdog tells (WDIOF_CARDRESET of linux/watchdog.h), or a
+// Raspberry Pi's firmware.
 func (l Layout) reset() board.Reset {
+	if l.powerOn() {
+		return board.ResetPower
+	}
 	const cardReset = 0x20
 	text, err := readSmall(l.under("sys/class/watchdog/watchdog0/bootstatus"), 64)
 	if err != nil {

@@ -1,0 +1,182 @@
+package linux
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"holdfast/board"
+	"holdfast/board/loaders"
+)
+
+// SDBootOptions say where systemd-boot looks.
+type SDBootOptions struct {
+	Layout Layout // tells which slot the system runs from
+	ESP    string // where the partition with loader/entries is mounted; "" is /boot/efi
+}
+
+// SDBoot is a board.Boot over the entries of systemd-boot. A slot's entry is made from the file loader/holdfast/a.conf or
+// b.conf beside loader/entries; nothing is renamed, since a rename on FAT that is cut may leave no name.
+type SDBoot struct {
+	o     SDBootOptions
+	means loaders.SDBoot
+	after func() // called after each write, by tests
+}
+
+// NewSDBoot returns the bootloader. Nothing is read before the first call.
+func NewSDBoot(o SDBootOptions) (*SDBoot, error) {
+	if o.ESP == "" {
+		o.ESP = "/boot/efi"
+	}
+	return &SDBoot{o: o, after: func() {}}, o.Layout.Check()
+}
+
+// overriding are EFI variables that systemd-boot obeys before any counter.
+var overriding = []string{"LoaderEntryOneShot", "LoaderEntryDefault"}
+
+// mostEntries bounds the directory.
+const mostEntries = 256
+
+func (b *SDBoot) entry(name string) string { return filepath.Join(b.o.ESP, "loader/entries", name) }
+
+// list returns our entries, and the names of those that start nothing: they were being made when the power went.
+func (b *SDBoot) list() (entries []loaders.Entry, dead []string, err error) {
+	for _, v := range overriding {
+		if _, err := os.Stat(b.o.Layout.under("sys/firmware/efi/efivars/" + v + "-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f")); err == nil {
+			return nil, nil, fmt.Errorf("EFI variable %s is set, and decides instead of the entries' names", v)
+		}
+	}
+	dir, err := os.Open(b.entry(""))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(mostEntries + 1)
+	if len(names) > mostEntries {
+		return nil, nil, fmt.Errorf("%s: more than %d entries", dir.Name(), mostEntries)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, nil, err
+	}
+	for _, name := range names {
+		e, ours, err := loaders.ParseEntry(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !ours {
+			continue
+		}
+		if e.Name() != name {
+			return nil, nil, fmt.Errorf("entry %s: want it spelled %s", name, e.Name())
+		}
+		text, err := fromMedium(b.entry(name), loaders.SectorBytes)
+		if err != nil {
+			return nil, nil, err
+		}
+		if loaders.CheckEntry(text) != nil {
+			dead = append(dead, name)
+			continue
+		}
+		entries = append(entries, e)
+	}
+	return entries, dead, nil
+}
+
+// Facts implements board.Boot.
+func (b *SDBoot) Facts() (board.BootFacts, error) {
+	booted, err := b.o.Layout.Booted()
+	if err != nil {
+		return board.BootFacts{}, fmt.Errorf("boot facts: %w", err)
+	}
+	entries, _, err := b.list()
+	if err != nil {
+		return board.BootFacts{}, fmt.Errorf("boot facts: %w", err)
+	}
+	next, err := b.means.Next(entries)
+	if err != nil {
+		return board.BootFacts{}, fmt.Errorf("boot facts: %w", err)
+	}
+	return board.BootFacts{Booted: booted, Next: board.SlotID(next), Reset: b.o.Layout.reset()}, nil
+}
+
+// Arm implements board.Boot.
+func (b *SDBoot) Arm(id board.SlotID) error {
+	if err := b.o.Layout.armable(id); err != nil {
+		return err
+	}
+	return b.change(loaders.Arm)
+}
+
+// Disarm implements board.Boot.
+func (b *SDBoot) Disarm() error { return b.change(loaders.Disarm) }
+
+// Commit implements board.Boot.
+func (b *SDBoot) Commit() error { return b.change(loaders.Commit) }
+
+func (b *SDBoot) change(deed loaders.Deed) error {
+	booted, err := b.o.Layout.Booted()
+	if err != nil {
+		return fmt.Errorf("%s: %w", deed, err)
+	}
+	entries, dead, err := b.list()
+	if err != nil {
+		return fmt.Errorf("%s: %w", deed, err)
+	}
+	add, gone, err := b.means.Change(entries, string(booted), deed)
+	if err != nil {
+		return fmt.Errorf("%s: %w", deed, err)
+	}
+	for _, name := range dead {
+		if err := b.remove(name); err != nil {
+			return fmt.Errorf("%s: %w", deed, err)
+		}
+	}
+	want := slices.Clone(entries)
+	if add != nil {
+		if err := b.make(*add); err != nil {
+			return fmt.Errorf("%s: %w", deed, err)
+		}
+		want = append(want, *add)
+	}
+	for _, e := range gone {
+		if err := b.remove(e.Name()); err != nil {
+			return fmt.Errorf("%s: %w", deed, err)
+		}
+	}
+	want = slices.DeleteFunc(want, func(e loaders.Entry) bool { return slices.Contains(gone, e) })
+	got, _, err := b.list()
+	if err != nil {
+		return fmt.Errorf("%s: read back: %w", deed, err)
+	}
+	loaders.Sort(got)
+	loaders.Sort(want)
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("%s: read back: other entries than were written", deed)
+	}
+	return nil
+}
+
+func (b *SDBoot) remove(name string) error {
+	defer b.after()
+	return remove(b.entry(name))
+}
+
+// make makes an entry in two steps: at its full length as one that systemd-boot passes over, which takes room on the
+// medium, then with its text, which is one sector that is there already.
+func (b *SDBoot) make(e loaders.Entry) error {
+	from := filepath.Join(b.o.ESP, "loader/holdfast", e.Slot+".conf")
+	text, err := fromMedium(from, loaders.SectorBytes)
+	if err != nil {
+		return err
+	}
+	if err := loaders.CheckEntry(text); err != nil {
+		return fmt.Errorf("%s: %w", from, err)
+	}
+	if err := settle(b.entry(e.Name()), loaders.Blank(text), b.after); err != nil {
+		return err
+	}
+	return settle(b.entry(e.Name()), text, b.after)
+}

@@ -1,0 +1,151 @@
+package linux
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+
+	"holdfast/board"
+	"holdfast/board/loaders"
+)
+
+// TrybootOptions say where a Raspberry Pi's firmware is told what to start.
+type TrybootOptions struct {
+	Layout     Layout // tells which slot the system runs from
+	Autoboot   string // "" is /boot/firmware/autoboot.txt
+	Partitions [2]int // numbers of the boot partitions of slot a and b; 2 and 3 when both are 0
+	// Parameter is the file from which systemd takes the argument of the next reboot(2); "" is /run/systemd/reboot-param.
+	Parameter string
+}
+
+// Tryboot is a board.Boot over the Raspberry Pi's tryboot. A commit is one sector of autoboot.txt. What is armed is an
+// argument of the next restart: a power cut forgets it, and so does a restart that does not go through systemd. Facts say
+// so then.
+type Tryboot struct {
+	o     TrybootOptions
+	pi    loaders.Tryboot
+	names map[board.SlotID]string
+	after func() // called after each write, by tests
+}
+
+// NewTryboot returns the bootloader. Nothing is read before the first call.
+func NewTryboot(o TrybootOptions) (*Tryboot, error) {
+	if err := o.Layout.Check(); err != nil {
+		return nil, err
+	}
+	if o.Autoboot == "" {
+		o.Autoboot = "/boot/firmware/autoboot.txt"
+	}
+	if o.Parameter == "" {
+		o.Parameter = "/run/systemd/reboot-param"
+	}
+	pi := loaders.Tryboot{Parts: o.Partitions}
+	names := pi.Names()
+	return &Tryboot{o: o, pi: pi, names: map[board.SlotID]string{board.SlotA: names[0], board.SlotB: names[1]}, after: func() {}}, pi.Check()
+}
+
+// ask returns the slot that runs, what the firmware will read and whether the next restart has our argument.
+func (b *Tryboot) ask() (board.SlotID, loaders.Autoboot, bool, error) {
+	var none loaders.Autoboot
+	booted, err := b.o.Layout.Booted()
+	if err != nil {
+		return "", none, false, err
+	}
+	// The firmware tells which partition it has taken, where it is not too old for that.
+	if part, err := b.o.Layout.told("partition"); err == nil && fmt.Sprint(part) != b.names[booted] {
+		return "", none, false, fmt.Errorf("slot %s runs, and the firmware has started partition %d: want %s", booted, part, b.names[booted])
+	}
+	raw, err := fromMedium(b.o.Autoboot, loaders.SectorBytes)
+	if err != nil {
+		return "", none, false, err
+	}
+	a, err := loaders.ParseAutoboot(raw)
+	if err != nil {
+		return "", none, false, err
+	}
+	parameter, err := readSmall(b.o.Parameter, 256)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", none, false, err
+	}
+	armed, err := b.pi.Armed(parameter)
+	return booted, a, armed, err
+}
+
+// told reads a property of /chosen/bootloader, a 32-bit number, big-endian: what the firmware says of this start.
+func (l Layout) told(property string) (uint32, error) {
+	text, err := readSmall(l.under("proc/device-tree/chosen/bootloader/"+property), 4)
+	if err == nil && len(text) != 4 {
+		err = fmt.Errorf("chosen/bootloader/%s: %d bytes, want 4", property, len(text))
+	}
+	if err != nil {
+		return 0, err
+	}
+	return binary.BigEndian.Uint32([]byte(text)), nil
+}
+
+// powerOn reports whether the Raspberry Pi's firmware says that the supply was gone: HADPOR, bit 12 of the register
+// PM_RSTS, without HADWRF, bit 5, which a restart of any kind sets (drivers/watchdog/bcm2835_wdt.c).
+func (l Layout) powerOn() bool {
+	for _, property := range []string{"rsts", "pm_rsts"} { // as the firmware calls it, and as its documentation does
+		if v, err := l.told(property); err == nil {
+			return v&0x1020 == 0x1000
+		}
+	}
+	return false
+}
+
+// Facts implements board.Boot.
+func (b *Tryboot) Facts() (board.BootFacts, error) {
+	booted, a, armed, err := b.ask()
+	if err != nil {
+		return board.BootFacts{}, fmt.Errorf("boot facts: %w", err)
+	}
+	name, err := b.pi.Next(a, armed)
+	if err != nil {
+		return board.BootFacts{}, fmt.Errorf("boot facts: %w", err)
+	}
+	return board.BootFacts{Booted: booted, Next: slotNamed(b.names, name), Reset: b.o.Layout.reset()}, nil
+}
+
+// Arm implements board.Boot.
+func (b *Tryboot) Arm(id board.SlotID) error {
+	if err := b.o.Layout.armable(id); err != nil {
+		return err
+	}
+	return b.change(loaders.Arm)
+}
+
+// Disarm implements board.Boot.
+func (b *Tryboot) Disarm() error { return b.change(loaders.Disarm) }
+
+// Commit implements board.Boot.
+func (b *Tryboot) Commit() error { return b.change(loaders.Commit) }
+
+func (b *Tryboot) change(deed loaders.Deed) error {
+	booted, a, armed, err := b.ask()
+	if err != nil {
+		return fmt.Errorf("%s: %w", deed, err)
+	}
+	after, arm, err := b.pi.Change(a, b.names[booted], deed)
+	if err != nil {
+		return fmt.Errorf("%s: %w", deed, err)
+	}
+	if !slices.Equal(a.Bytes(), after.Bytes()) {
+		if err := settle(b.o.Autoboot, after.Bytes(), b.after); err != nil {
+			return fmt.Errorf("%s: %w", deed, err)
+		}
+	}
+	if arm && !armed { // the file is in memory: what becomes of it in a power cut does not matter
+		err = os.WriteFile(b.o.Parameter, []byte(loaders.TrybootParameter+"\n"), 0o644)
+	} else if !arm && armed {
+		err = os.Remove(b.o.Parameter)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: argument of the next restart: %w", deed, err)
+	}
+	b.after()
+	return nil
+}
