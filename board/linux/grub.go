@@ -159,3 +159,16 @@ func settle(name string, data []byte, after func()) error {
 	}
 	return nil
 }
+
+// Doubts returns what may keep the bootloader from doing its part.
+func (b *GRUB) Doubts() (all []string) {
+	for _, name := range b.files() {
+		raw, err := fromMedium(name, loaders.BlockBytes)
+		if err == nil {
+			_, err = loaders.DecodeBlock(raw)
+		}
+		all = doubt(all, name, err)
+		all = doubt(all, name, inPlace(name))
+	}
+	return all
+}

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,12 +50,8 @@ func overwrite(name string, data []byte) error {
 		return err
 	}
 	defer f.Close()
-	var s unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &s); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	if kind, bad := moving[int64(s.Type)&0xffffffff]; bad { // the field is of 32 bits, signed, on some machines
-		return fmt.Errorf("%s: is on %s, which writes nothing in place", name, kind)
+	if err := stays(f); err != nil {
+		return err
 	}
 	info, err := f.Stat()
 	if err != nil {
@@ -85,4 +83,41 @@ func remove(name string) error {
 		return err
 	}
 	return syncDir(filepath.Dir(name))
+}
+
+// stays reports a file on a file system that writes nothing in place.
+func stays(f *os.File) error {
+	var s unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &s); err != nil {
+		return fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	if kind, bad := moving[int64(s.Type)&0xffffffff]; bad { // the field is of 32 bits, signed, on some machines
+		return fmt.Errorf("%s: is on %s, which writes nothing in place", f.Name(), kind)
+	}
+	return nil
+}
+
+// inPlace reports what keeps a file from being overwritten, and changes nothing.
+func inPlace(name string) error {
+	f, err := os.OpenFile(name, os.O_RDWR|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return stays(f)
+}
+
+// doubt adds what an error says of a thing, once.
+func doubt(all []string, of string, err error) []string {
+	if err == nil {
+		return all
+	}
+	text := err.Error()
+	if !strings.Contains(text, of) {
+		text = of + ": " + text
+	}
+	if slices.Contains(all, text) {
+		return all
+	}
+	return append(all, text)
 }

@@ -240,7 +240,7 @@ func startTryboot(s *shelf) (string, error) {
 	if part == 0 {
 		return "", fmt.Errorf("partition %q does not start", take)
 	}
-	write(s.t, s.dir, "proc/device-tree/chosen/bootloader/partition", string(binary.BigEndian.AppendUint32(nil, part)))
+	write(s.t, s.dir, "sys/firmware/devicetree/base/chosen/bootloader/partition", string(binary.BigEndian.AppendUint32(nil, part)))
 	return map[uint32]string{2: "rauc.slot=A", 3: "rauc.slot=B"}[part], nil
 }
 

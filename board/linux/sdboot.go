@@ -7,6 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"holdfast/board"
 	"holdfast/board/loaders"
@@ -179,4 +182,25 @@ func (b *SDBoot) make(e loaders.Entry) error {
 		return err
 	}
 	return settle(b.entry(e.Name()), text, b.after)
+}
+
+// Doubts returns what may keep the bootloader from doing its part.
+func (b *SDBoot) Doubts() (all []string) {
+	for _, id := range []string{"a", "b"} {
+		name := filepath.Join(b.o.ESP, "loader/holdfast", id+".conf")
+		text, err := fromMedium(name, loaders.SectorBytes)
+		if err == nil {
+			err = loaders.CheckEntry(text)
+		}
+		all = doubt(all, name, err)
+	}
+	all = doubt(all, b.entry(""), unix.Access(b.entry(""), unix.W_OK))
+	name := filepath.Join(b.o.ESP, "loader/loader.conf")
+	text, err := readSmall(name, 16<<10)
+	if err == nil && !slices.ContainsFunc(strings.Split(text, "\n"), func(line string) bool {
+		return slices.Equal(strings.Fields(line), []string{"default", "holdfast-*"})
+	}) {
+		err = errors.New("has no line default holdfast-*: another entry may go first")
+	}
+	return doubt(all, name, err)
 }

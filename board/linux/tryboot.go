@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
+
+	"golang.org/x/sys/unix"
 
 	"holdfast/board"
 	"holdfast/board/loaders"
@@ -74,9 +77,10 @@ func (b *Tryboot) ask() (board.SlotID, loaders.Autoboot, bool, error) {
 	return booted, a, armed, err
 }
 
-// told reads a property of /chosen/bootloader, a 32-bit number, big-endian: what the firmware says of this start.
+// told reads a property of /chosen/bootloader, a 32-bit number, big-endian: what the firmware says of this start. Below
+// /sys, since /proc/device-tree is not there for a service that sees processes alone.
 func (l Layout) told(property string) (uint32, error) {
-	text, err := readSmall(l.under("proc/device-tree/chosen/bootloader/"+property), 4)
+	text, err := readSmall(l.under("sys/firmware/devicetree/base/chosen/bootloader/"+property), 4)
 	if err == nil && len(text) != 4 {
 		err = fmt.Errorf("chosen/bootloader/%s: %d bytes, want 4", property, len(text))
 	}
@@ -148,4 +152,15 @@ func (b *Tryboot) change(deed loaders.Deed) error {
 	}
 	b.after()
 	return nil
+}
+
+// Doubts returns what may keep the bootloader from doing its part.
+func (b *Tryboot) Doubts() []string {
+	all := doubt(nil, b.o.Autoboot, inPlace(b.o.Autoboot))
+	all = doubt(all, "argument of the next restart", unix.Access(filepath.Dir(b.o.Parameter), unix.W_OK))
+	// Bit 2 of what a BCM2711's bootloader says it can is tryboot_a_b; others do not say.
+	if can, err := b.o.Layout.told("capabilities"); err == nil && can&(1<<2) == 0 {
+		all = append(all, "the bootloader in the EEPROM is too old for tryboot_a_b: rpi-eeprom-update")
+	}
+	return all
 }

@@ -61,12 +61,12 @@ func TestACommitOverwritesAutobootWhereItLies(t *testing.T) {
 func TestTheFirmwareAndTheKernelMustSayTheSame(t *testing.T) {
 	s, m := running(t, tryboot())
 	for told, bad := range map[string]bool{number(2): false, number(3): true, number(0): true} {
-		write(t, s.dir, "proc/device-tree/chosen/bootloader/partition", told)
+		write(t, s.dir, "sys/firmware/devicetree/base/chosen/bootloader/partition", told)
 		if f, err := m.Boot.Facts(); (err != nil) != bad {
 			t.Errorf("partition % x: %+v, %v", told, f, err)
 		}
 	}
-	if err := os.RemoveAll(filepath.Join(s.dir, "proc/device-tree")); err != nil {
+	if err := os.RemoveAll(filepath.Join(s.dir, "sys/firmware/devicetree/base")); err != nil {
 		t.Fatal(err)
 	}
 	if f, err := m.Boot.Facts(); err != nil || f.Booted != "a" {
@@ -83,11 +83,11 @@ func TestTheFirmwareTellsThatTheSupplyWasGone(t *testing.T) {
 		{"rsts", number(0x1000), board.ResetPower}, {"rsts", number(0x1001), board.ResetPower}, {"rsts", number(0x20), ""},
 		{"rsts", number(0x1020), ""}, {"rsts", "x", ""}, {"pm_rsts", number(0x1000), board.ResetPower}, {"pm_rsts", number(0x21), ""},
 	} {
-		write(t, s.dir, "proc/device-tree/chosen/bootloader/"+tt.property, tt.value)
+		write(t, s.dir, "sys/firmware/devicetree/base/chosen/bootloader/"+tt.property, tt.value)
 		if f, err := m.Boot.Facts(); err != nil || f.Reset != tt.want {
 			t.Errorf("%s % x: %q, %v, want %q", tt.property, tt.value, f.Reset, err, tt.want)
 		}
-		if err := os.Remove(filepath.Join(s.dir, "proc/device-tree/chosen/bootloader", tt.property)); err != nil {
+		if err := os.Remove(filepath.Join(s.dir, "sys/firmware/devicetree/base/chosen/bootloader", tt.property)); err != nil {
 			t.Fatal(err)
 		}
 	}
