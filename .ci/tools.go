@@ -27,6 +27,7 @@ var tools = []struct{ file, pkg string }{
 	{"dbus-daemon", "dbus-daemon"},
 	{"journalctl", "systemd"},
 	{"systemd-analyze", "systemd"},
+	{"mmdebstrap", "mmdebstrap"},
 	{"/lib/systemd/systemd-journal-remote", "systemd-journal-remote"},
 }
 
