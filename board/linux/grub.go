@@ -1,7 +1,6 @@
 package linux
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 
@@ -21,10 +20,10 @@ type GRUBOptions struct {
 // GRUB is a board.Boot over GRUB's environment block. Each deed changes one sector of the block in place, as GRUB itself
 // does, and then the copy's.
 type GRUB struct {
+	lever
 	o      GRUBOptions
 	script loaders.GRUB
 	names  map[board.SlotID]string
-	after  func() // called after each write, by tests
 }
 
 // NewGRUB returns the bootloader. Nothing is read before the first call.
@@ -36,8 +35,8 @@ func NewGRUB(o GRUBOptions) (*GRUB, error) {
 		o.Env = "/boot/grub/grubenv"
 	}
 	names := o.Layout.names()
-	b := &GRUB{o: o, names: names, after: func() {},
-		script: loaders.GRUB{Names: [2]string{names[board.SlotA], names[board.SlotB]}, Attempts: o.Attempts}}
+	b := &GRUB{o: o, names: names, script: loaders.GRUB{Names: [2]string{names[board.SlotA], names[board.SlotB]}, Attempts: o.Attempts}}
+	b.lever = lever{layout: o.Layout, kind: b, after: func() {}}
 	return b, b.script.Check()
 }
 
@@ -65,99 +64,30 @@ func (b *GRUB) files() []string {
 	return []string{b.o.Env, b.o.Copy}
 }
 
-// Facts implements board.Boot.
-func (b *GRUB) Facts() (board.BootFacts, error) {
-	booted, err := b.o.Layout.Booted()
-	if err != nil {
-		return board.BootFacts{}, fmt.Errorf("boot facts: %w", err)
-	}
+func (b *GRUB) next(board.SlotID) (board.SlotID, error) {
 	block, err := b.read()
 	if err != nil {
-		return board.BootFacts{}, fmt.Errorf("boot facts: %w", err)
+		return "", err
 	}
 	name, err := b.script.Next(block)
-	if err != nil {
-		return board.BootFacts{}, fmt.Errorf("boot facts: %w", err)
-	}
-	return board.BootFacts{Booted: booted, Next: slotNamed(b.names, name), Reset: b.o.Layout.reset()}, nil
+	return slotNamed(b.names, name), err
 }
 
-// slotNamed returns the slot of one of two names.
-func slotNamed(names map[board.SlotID]string, name string) board.SlotID {
-	if name == names[board.SlotB] {
-		return board.SlotB
-	}
-	return board.SlotA
-}
-
-// Arm implements board.Boot.
-func (b *GRUB) Arm(id board.SlotID) error {
-	if err := b.o.Layout.armable(id); err != nil {
-		return err
-	}
-	return b.change(loaders.Arm)
-}
-
-// armable reports a slot that is not the one that does not run.
-func (l Layout) armable(id board.SlotID) error {
-	booted, err := l.Booted()
-	if err == nil && id != booted.Other() {
-		err = fmt.Errorf("want the other than %s, which is running", booted)
-	}
-	if err != nil {
-		return fmt.Errorf("arm slot %.20q: %w", id, err)
-	}
-	return nil
-}
-
-// Disarm implements board.Boot.
-func (b *GRUB) Disarm() error { return b.change(loaders.Disarm) }
-
-// Commit implements board.Boot.
-func (b *GRUB) Commit() error { return b.change(loaders.Commit) }
-
-// change does the deed, and reads it back from the medium. What already is as it should be is not written.
-func (b *GRUB) change(deed loaders.Deed) error {
-	booted, err := b.o.Layout.Booted()
-	if err != nil {
-		return fmt.Errorf("%s: %w", deed, err)
-	}
+func (b *GRUB) change(booted board.SlotID, deed loaders.Deed) error {
 	block, err := b.read()
 	if err != nil {
-		return fmt.Errorf("%s: %w", deed, err)
-	}
-	if block, err = b.script.Change(block, b.names[booted], deed); err != nil {
-		return fmt.Errorf("%s: %w", deed, err)
-	}
-	raw, err := block.Encode(len(b.script.Variables()))
-	if err != nil {
-		return fmt.Errorf("%s: %w", deed, err)
-	}
-	for _, name := range b.files() {
-		if err := settle(name, raw, b.after); err != nil {
-			return fmt.Errorf("%s: %w", deed, err)
-		}
-	}
-	return nil
-}
-
-// settle makes a file of at most 1 KiB hold the bytes, if it does not.
-func settle(name string, data []byte, after func()) error {
-	if got, err := fromMedium(name, 1024); err == nil && bytes.Equal(got, data) {
-		return nil
-	}
-	if err := overwrite(name, data); err != nil {
 		return err
 	}
-	after()
-	got, err := fromMedium(name, 1024)
-	if err != nil {
-		return fmt.Errorf("read back: %w", err)
+	if block, err = b.script.Change(block, b.names[booted], deed); err != nil {
+		return err
 	}
-	if !bytes.Equal(got, data) {
-		return fmt.Errorf("read back: %s holds something else than was written", name)
+	raw, err := block.Encode(len(b.script.Variables()))
+	for _, name := range b.files() {
+		if err == nil {
+			err = settle(name, raw, b.after)
+		}
 	}
-	return nil
+	return err
 }
 
 // Doubts returns what may keep the bootloader from doing its part.

@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -73,6 +74,25 @@ func overwrite(name string, data []byte) error {
 	}
 	if info.Size() != int64(len(data)) {
 		return syncDir(filepath.Dir(name))
+	}
+	return nil
+}
+
+// settle makes a file of at most 1 KiB hold the bytes, if it does not.
+func settle(name string, data []byte, after func()) error {
+	if got, err := fromMedium(name, 1024); err == nil && bytes.Equal(got, data) {
+		return nil
+	}
+	if err := overwrite(name, data); err != nil {
+		return err
+	}
+	after()
+	got, err := fromMedium(name, 1024)
+	if err != nil {
+		return fmt.Errorf("read back: %w", err)
+	}
+	if !bytes.Equal(got, data) {
+		return fmt.Errorf("read back: %s holds something else than was written", name)
 	}
 	return nil
 }

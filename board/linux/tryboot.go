@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -28,10 +28,10 @@ type TrybootOptions struct {
 // argument of the next restart: a power cut forgets it, and so does a restart that does not go through systemd. Facts say
 // so then.
 type Tryboot struct {
+	lever
 	o     TrybootOptions
 	pi    loaders.Tryboot
 	names map[board.SlotID]string
-	after func() // called after each write, by tests
 }
 
 // NewTryboot returns the bootloader. Nothing is read before the first call.
@@ -47,34 +47,30 @@ func NewTryboot(o TrybootOptions) (*Tryboot, error) {
 	}
 	pi := loaders.Tryboot{Parts: o.Partitions}
 	names := pi.Names()
-	return &Tryboot{o: o, pi: pi, names: map[board.SlotID]string{board.SlotA: names[0], board.SlotB: names[1]}, after: func() {}}, pi.Check()
+	b := &Tryboot{o: o, pi: pi, names: map[board.SlotID]string{board.SlotA: names[0], board.SlotB: names[1]}}
+	b.lever = lever{layout: o.Layout, kind: b, after: func() {}}
+	return b, pi.Check()
 }
 
-// ask returns the slot that runs, what the firmware will read and whether the next restart has our argument.
-func (b *Tryboot) ask() (board.SlotID, loaders.Autoboot, bool, error) {
-	var none loaders.Autoboot
-	booted, err := b.o.Layout.Booted()
-	if err != nil {
-		return "", none, false, err
-	}
+// ask returns what the firmware will read, and whether the next restart has our argument.
+func (b *Tryboot) ask(booted board.SlotID) (a loaders.Autoboot, armed bool, err error) {
 	// The firmware tells which partition it has taken, where it is not too old for that.
-	if part, err := b.o.Layout.told("partition"); err == nil && fmt.Sprint(part) != b.names[booted] {
-		return "", none, false, fmt.Errorf("slot %s runs, and the firmware has started partition %d: want %s", booted, part, b.names[booted])
+	if part, err := b.o.Layout.told("partition"); err == nil && strconv.Itoa(int(part)) != b.names[booted] {
+		return a, false, fmt.Errorf("slot %s runs, and the firmware has started partition %d: want %s", booted, part, b.names[booted])
 	}
 	raw, err := fromMedium(b.o.Autoboot, loaders.SectorBytes)
 	if err != nil {
-		return "", none, false, err
+		return a, false, err
 	}
-	a, err := loaders.ParseAutoboot(raw)
-	if err != nil {
-		return "", none, false, err
+	if a, err = loaders.ParseAutoboot(raw); err != nil {
+		return a, false, err
 	}
 	parameter, err := readSmall(b.o.Parameter, 256)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", none, false, err
+		return a, false, err
 	}
-	armed, err := b.pi.Armed(parameter)
-	return booted, a, armed, err
+	armed, err = b.pi.Armed(parameter)
+	return a, armed, err
 }
 
 // told reads a property of /chosen/bootloader, a 32-bit number, big-endian: what the firmware says of this start. Below
@@ -101,46 +97,26 @@ func (l Layout) powerOn() bool {
 	return false
 }
 
-// Facts implements board.Boot.
-func (b *Tryboot) Facts() (board.BootFacts, error) {
-	booted, a, armed, err := b.ask()
+func (b *Tryboot) next(booted board.SlotID) (board.SlotID, error) {
+	a, armed, err := b.ask(booted)
 	if err != nil {
-		return board.BootFacts{}, fmt.Errorf("boot facts: %w", err)
+		return "", err
 	}
 	name, err := b.pi.Next(a, armed)
-	if err != nil {
-		return board.BootFacts{}, fmt.Errorf("boot facts: %w", err)
-	}
-	return board.BootFacts{Booted: booted, Next: slotNamed(b.names, name), Reset: b.o.Layout.reset()}, nil
+	return slotNamed(b.names, name), err
 }
 
-// Arm implements board.Boot.
-func (b *Tryboot) Arm(id board.SlotID) error {
-	if err := b.o.Layout.armable(id); err != nil {
+func (b *Tryboot) change(booted board.SlotID, deed loaders.Deed) error {
+	a, armed, err := b.ask(booted)
+	if err != nil {
 		return err
 	}
-	return b.change(loaders.Arm)
-}
-
-// Disarm implements board.Boot.
-func (b *Tryboot) Disarm() error { return b.change(loaders.Disarm) }
-
-// Commit implements board.Boot.
-func (b *Tryboot) Commit() error { return b.change(loaders.Commit) }
-
-func (b *Tryboot) change(deed loaders.Deed) error {
-	booted, a, armed, err := b.ask()
-	if err != nil {
-		return fmt.Errorf("%s: %w", deed, err)
-	}
 	after, arm, err := b.pi.Change(a, b.names[booted], deed)
-	if err != nil {
-		return fmt.Errorf("%s: %w", deed, err)
+	if err == nil {
+		err = settle(b.o.Autoboot, after.Bytes(), b.after)
 	}
-	if !slices.Equal(a.Bytes(), after.Bytes()) {
-		if err := settle(b.o.Autoboot, after.Bytes(), b.after); err != nil {
-			return fmt.Errorf("%s: %w", deed, err)
-		}
+	if err != nil {
+		return err
 	}
 	if arm && !armed { // the file is in memory: what becomes of it in a power cut does not matter
 		err = os.WriteFile(b.o.Parameter, []byte(loaders.TrybootParameter+"\n"), 0o644)
@@ -148,7 +124,7 @@ func (b *Tryboot) change(deed loaders.Deed) error {
 		err = os.Remove(b.o.Parameter)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: argument of the next restart: %w", deed, err)
+		return fmt.Errorf("argument of the next restart: %w", err)
 	}
 	b.after()
 	return nil

@@ -90,10 +90,10 @@ func Blank(text []byte) []byte { return bytes.Repeat([]byte("#"), len(text)) }
 // good reports whether it may be started as long as there is another like it.
 func (e Entry) good() bool { return !e.Counted || e.Left > 0 }
 
-// order is systemd-boot's: what has no tries left goes last, then the names go down. A counter is not a part of the name;
+// Order compares as systemd-boot does: what has no tries left goes last, then the names go down. A counter is not a part of the name;
 // of two that have one, that with more tries left goes first, then that with fewer done. Where one has none the loader
 // does not say which goes first; here the trusted one does, and the other is removed.
-func order(a, b Entry) int {
+func Order(a, b Entry) int {
 	rank := func(ok bool) int {
 		if ok {
 			return 0
@@ -104,15 +104,12 @@ func order(a, b Entry) int {
 		rank(!a.Counted)-rank(!b.Counted), b.Left-a.Left, a.Done-b.Done)
 }
 
-// Sort brings entries into the order in which systemd-boot takes them.
-func Sort(entries []Entry) { slices.SortFunc(entries, order) }
-
 // Start returns the entry that systemd-boot takes, and what it renames it to; the two are the same without a counter.
 func Start(entries []Entry) (taken, after Entry, err error) {
 	if len(entries) == 0 {
 		return Entry{}, Entry{}, fmt.Errorf("no entries %s*.conf", entryPrefix)
 	}
-	taken = slices.MinFunc(entries, order)
+	taken = slices.MinFunc(entries, Order)
 	after = taken
 	if taken.Counted {
 		after.Left, after.Done = max(taken.Left-1, 0), taken.Done+1
@@ -145,7 +142,7 @@ func (s SDBoot) Change(entries []Entry, running string, deed Deed) (add *Entry, 
 	keep := map[string]Entry{} // by slot: the newest
 	for _, e := range entries {
 		top = max(top, e.Generation)
-		if k, ok := keep[e.Slot]; !ok || e.Generation > k.Generation || e.Generation == k.Generation && order(e, k) < 0 {
+		if k, ok := keep[e.Slot]; !ok || e.Generation > k.Generation || e.Generation == k.Generation && Order(e, k) < 0 {
 			keep[e.Slot] = e
 		}
 	}

@@ -24,7 +24,7 @@ func entries(t testing.TB, short string) (out []loaders.Entry) {
 func shortest(all []loaders.Entry) string {
 	var words []string
 	all = slices.Clone(all)
-	loaders.Sort(all)
+	slices.SortFunc(all, loaders.Order)
 	for _, e := range all {
 		words = append(words, strings.TrimSuffix(strings.TrimPrefix(e.Name(), "holdfast-00000"), ".conf"))
 	}
