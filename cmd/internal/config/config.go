@@ -27,6 +27,8 @@ type Config struct {
 	Units      Units                `toml:"units" doc:"systemd units."`
 	Journal    Journal              `toml:"journal" doc:"Following the system's log."`
 	Lines      map[string]Line      `toml:"lines" doc:"GPIO lines by name, such as [lines.pump]."`
+	Sensors    map[string]Sensor    `toml:"sensors" doc:"What is believed of sensors, such as [sensors.boiler]; see docs/sensors.md. Of several sections for one measure the first by name counts."`
+	I2C        map[string]I2C       `toml:"i2c" doc:"Chips on I2C buses that no driver of the kernel has, such as [i2c.cellar]; see docs/sensors.md."`
 	Spool      Spool                `toml:"spool" doc:"What is kept when the link is down."`
 	Commands   Commands             `toml:"commands" doc:"What the cloud may ask for."`
 	Limits     Limits               `toml:"limits" doc:"The most that may be done to this machine, whoever asks. Kept by the warden across power cuts; the cloud cannot change them."`

@@ -127,6 +127,7 @@ func assemble(o Options) (*Running, error) {
 		Interfaces: host.Filter{Include: c.Network.Include, Exclude: c.Network.Exclude},
 		Self:       func() []collectors.Field { return r.counters() },
 	}), watch)
+	parts.Sources = append(parts.Sources, sensing(c)...)
 	if len(b.Lines) > 0 {
 		parts.Sources = append(parts.Sources, pins.New(b.Lines))
 	}
