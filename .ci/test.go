@@ -54,6 +54,7 @@ func main() {
 		{"cut", "power cuts at 50,000 moments", cut},
 		{"field", "updates on loop devices", made("field", "KILLS=20")},
 		{"nspawn", "units and their sandboxes", made("nspawn")},
+		{"layout", "cards of all boards", made("layout")},
 		{"fuzz", "every parser, shortly", func(t *tally) error { return fuzz(t, *budget) }},
 	}
 	var total tally

@@ -1,7 +1,6 @@
 package linux
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -55,7 +54,7 @@ func NewTryboot(o TrybootOptions) (*Tryboot, error) {
 // ask returns what the firmware will read, and whether the next restart has our argument.
 func (b *Tryboot) ask(booted board.SlotID) (a loaders.Autoboot, armed bool, err error) {
 	// The firmware tells which partition it has taken, where it is not too old for that.
-	if part, err := b.o.Layout.told("partition"); err == nil && strconv.Itoa(int(part)) != b.names[booted] {
+	if part, ok := cell(b.o.Layout.under(""), "chosen/bootloader/partition"); ok && strconv.Itoa(int(part)) != b.names[booted] {
 		return a, false, fmt.Errorf("slot %s runs, and the firmware has started partition %d: want %s", booted, part, b.names[booted])
 	}
 	raw, err := fromMedium(b.o.Autoboot, loaders.SectorBytes)
@@ -71,30 +70,6 @@ func (b *Tryboot) ask(booted board.SlotID) (a loaders.Autoboot, armed bool, err 
 	}
 	armed, err = b.pi.Armed(parameter)
 	return a, armed, err
-}
-
-// told reads a property of /chosen/bootloader, a 32-bit number, big-endian: what the firmware says of this start. Below
-// /sys, since /proc/device-tree is not there for a service that sees processes alone.
-func (l Layout) told(property string) (uint32, error) {
-	text, err := readSmall(l.under("sys/firmware/devicetree/base/chosen/bootloader/"+property), 4)
-	if err == nil && len(text) != 4 {
-		err = fmt.Errorf("chosen/bootloader/%s: %d bytes, want 4", property, len(text))
-	}
-	if err != nil {
-		return 0, err
-	}
-	return binary.BigEndian.Uint32([]byte(text)), nil
-}
-
-// powerOn reports whether the Raspberry Pi's firmware says that the supply was gone: HADPOR, bit 12 of the register
-// PM_RSTS, without HADWRF, bit 5, which a restart of any kind sets (drivers/watchdog/bcm2835_wdt.c).
-func (l Layout) powerOn() bool {
-	for _, property := range []string{"rsts", "pm_rsts"} { // as the firmware calls it, and as its documentation does
-		if v, err := l.told(property); err == nil {
-			return v&0x1020 == 0x1000
-		}
-	}
-	return false
 }
 
 func (b *Tryboot) next(booted board.SlotID) (board.SlotID, error) {
@@ -135,7 +110,7 @@ func (b *Tryboot) Doubts() []string {
 	all := doubt(nil, b.o.Autoboot, inPlace(b.o.Autoboot))
 	all = doubt(all, "argument of the next restart", unix.Access(filepath.Dir(b.o.Parameter), unix.W_OK))
 	// Bit 2 of what a BCM2711's bootloader says it can is tryboot_a_b; others do not say.
-	if can, err := b.o.Layout.told("capabilities"); err == nil && can&(1<<2) == 0 {
+	if can, ok := cell(b.o.Layout.under(""), "chosen/bootloader/capabilities"); ok && can&(1<<2) == 0 {
 		all = append(all, "the bootloader in the EEPROM is too old for tryboot_a_b: rpi-eeprom-update")
 	}
 	return all

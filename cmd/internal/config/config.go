@@ -16,6 +16,9 @@ type Config struct {
 	Root     string `toml:"root" doc:"The directory below which proc and sys are read. Other than / only for tests."`
 	Vouched  bool   `toml:"clock_vouched" doc:"The wall clock is right without NTP, because the board has a battery-backed clock you answer for."`
 
+	Board            string `toml:"board" doc:"The profile of this board, such as raspberry-pi-4: one of those shipped, or of /etc/holdfast/boards.d. Empty: the one that matches the device tree, if any. See docs/boards.md."`
+	AcceptUnverified bool   `toml:"accept_unverified_board" doc:"Drive outputs by names of a profile that nobody verified on the board itself. A wrong name drives another line."`
+
 	Labels map[string]string `toml:"labels" doc:"Free-form labels, reported in the shadow; the desired ones are added to them."`
 
 	Broker     Broker               `toml:"broker" doc:"The connection to the cloud."`

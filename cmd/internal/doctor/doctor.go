@@ -109,6 +109,10 @@ func Run(ctx context.Context, o Options) *Report {
 		x.brokers(ctx)
 		x.storage(ctx)
 		x.flash()
+		x.board()
+		x.slots()
+		x.watchdog()
+		x.power()
 		x.i2c(ctx)
 		x.systemd(ctx)
 		x.warden(ctx)
@@ -117,7 +121,7 @@ func Run(ctx context.Context, o Options) *Report {
 	} else {
 		x.clock()
 		for _, name := range []string{"identity", "certificate", "authorities", "dns", "tcp", "tls", "login", "subscribe", "publish",
-			"state", "spool", "flash", "systemd", "warden", "bootloader", "agent"} {
+			"state", "spool", "flash", "board", "slots", "watchdog", "power", "systemd", "warden", "bootloader", "agent"} {
 			x.skip(name, "", "because the configuration is wrong")
 		}
 	}

@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 
@@ -58,6 +59,9 @@ type Switch struct {
 func Bootloader(c config.Config) (Switch, error) {
 	if c.Update.Bootloader == "" || c.Update.Bootloader == "model" {
 		return Switch{}, board.ErrUnsupported
+	}
+	if err := place(&c, slog.New(slog.DiscardHandler)); err != nil {
+		return Switch{}, err
 	}
 	layout := layoutOf(c)
 	b, err := bootloader(c, &layout)

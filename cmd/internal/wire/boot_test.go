@@ -64,3 +64,18 @@ func TestEveryBootloaderOfTheConfigurationIsAsked(t *testing.T) {
 		}
 	}
 }
+
+func TestGRUBIsAskedWhereRAUCsConfigurationSays(t *testing.T) {
+	dir := t.TempDir()
+	c := config.Default()
+	c.Root, c.Update.Bootloader = dir, "grub"
+	putFile(t, dir, "etc/rauc/system.conf", "[system]\ncompatible=x\nbootloader=grub\ngrubenv="+dir+"/env\n"+
+		"[slot.rootfs.0]\ndevice=/none/a\nbootname=one\n[slot.rootfs.1]\ndevice=/none/b\nbootname=two\n")
+	putFile(t, dir, "proc/self/mountinfo", "22 1 0:2 / / rw - rootfs rootfs rw\n")
+	putFile(t, dir, "proc/cmdline", "rauc.slot=two")
+	env := "# GRUB Environment Block\nORDER=one two\none_OK=1\none_TRY=0\ntwo_OK=1\ntwo_TRY=0\n"
+	putFile(t, dir, "env", env+strings.Repeat("#", 1024-len(env)))
+	if got, err := wire.Bootloader(c); err != nil || got.Booted != "b" || got.Next != "a" {
+		t.Errorf("%+v, %v, want slot b, and a next", got, err)
+	}
+}
