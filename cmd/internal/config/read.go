@@ -230,6 +230,7 @@ func (c *Config) check(file string, text []byte) []error {
 		if v.Period != nil {
 			span(*v.Period, "collectors."+n+".period", 100*time.Millisecond, 24*time.Hour)
 		}
+		bad(v.Edges == nil || *v.Edges >= 1 && *v.Edges <= 1000, "collectors."+n+".edges_per_second", "not between 1 and 1000")
 		bad(v.Deadband == nil || *v.Deadband >= 0 && *v.Deadband <= 1, "collectors."+n+".deadband", "not between 0 and 1")
 	}
 	for n, v := range c.Lines {
@@ -245,7 +246,9 @@ func (c *Config) check(file string, text []byte) []error {
 		bad(v >= 0 && v <= 100, key, "%g is not between 0 and 100", v)
 	}
 	c.Update.check(bad, span)
+	c.checkSensors(bad)
 	bad(len(c.Power.Reboot) == 0 || strings.HasPrefix(c.Power.Reboot[0], "/"), "power.reboot", "wants the whole path of a program")
+	bad(len(c.Power.Reboot) == 0 || c.Update.Bootloader != "tryboot", "power.reboot", "with tryboot systemd must restart the machine: it passes on what is armed")
 	errs = append(errs, c.names(file, text)...)
 	slices.SortFunc(errs, func(a, b error) int { return a.(*Error).Line - b.(*Error).Line })
 	return errs

@@ -117,10 +117,6 @@ func (l *lane) job(ctx context.Context, cuts int) error {
 			l.length = time.Since(began)
 			l.deeds, _ = l.d.supply.Deeds()
 		}
-		l.t.jobs++
-		if result == "committed" {
-			l.t.committed++
-		}
 		return l.ended(target, result)
 	}
 }
@@ -145,6 +141,10 @@ func (l *lane) ended(target, result string) error {
 		return fmt.Errorf("%s, and slot %s runs %q, not %s: %w", result, l.slot, have, target, errWrong)
 	}
 	l.runs = have
+	l.t.jobs++
+	if result == "committed" {
+		l.t.committed++
+	}
 	return l.off()
 }
 
