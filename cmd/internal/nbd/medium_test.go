@@ -266,7 +266,7 @@ func TestAFullCacheWritesOutSomeOfIt(t *testing.T) {
 
 func TestThePowerGoesInTheMiddleOfADeed(t *testing.T) {
 	b := newBench(t, 64, 0)
-	gone := b.supply.On(3)
+	gone := b.supply.On("", 3)
 	late := connect(t, map[string]*nbd.Medium{"disk": b.medium})
 	late.choose(t, "disk")
 	late.must(t, nbd.Read, 0, 0, 1, nil)
@@ -292,7 +292,7 @@ func TestThePowerGoesInTheMiddleOfADeed(t *testing.T) {
 		t.Errorf("lost %+v, %v", l, err)
 	}
 	// it is on again: what was asked for before it went is not done any more, and another client finds what was left
-	b.supply.On(0)
+	b.supply.On("", 0)
 	if _, err := late.do(nbd.Write, 0, 0, 0, mark(9, 0)); err == nil {
 		t.Error("a client from before the cut is served")
 	}
@@ -300,6 +300,32 @@ func TestThePowerGoesInTheMiddleOfADeed(t *testing.T) {
 	c.choose(t, "disk")
 	if got := c.must(t, nbd.Read, 0, 0, 6, nil); !bytes.Equal(got, slices.Concat(marks(1, 0, 2), marks(2, 2, 4))) {
 		t.Errorf("after the cut: %q", got)
+	}
+}
+
+func TestThePowerGoesAtADeedOfOneMedium(t *testing.T) {
+	supply := nbd.NewSupply()
+	all := map[string]*nbd.Medium{}
+	clients := map[string]*client{}
+	for _, name := range []string{"one", "two"} {
+		m, err := nbd.NewMedium(supply, nbd.MediumOptions{Name: name, Image: make(file, 8*sector), Bytes: 8 * sector})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[name] = m
+		clients[name] = connect(t, all)
+		clients[name].choose(t, name)
+	}
+	supply.On("two", 2)
+	for range 3 {
+		clients["one"].must(t, nbd.Write, 0, 0, 0, mark(1, 0))
+	}
+	clients["two"].must(t, nbd.Write, 0, 0, 0, mark(1, 0))
+	if _, err := clients["two"].do(nbd.Flush, 0, 0, 0, nil); err == nil {
+		t.Error("its second deed was answered")
+	}
+	if _, err := clients["one"].do(nbd.Read, 0, 0, 1, nil); err == nil {
+		t.Error("the other medium has power")
 	}
 }
 

@@ -98,7 +98,7 @@ func TestACopyByLibnbdComesBack(t *testing.T) {
 func TestQEMUWritesAndReads(t *testing.T) {
 	b := newBench(t, 2048, 0)
 	address := serve(t, map[string]*nbd.Medium{"disk": b.medium})
-	b.supply.On(0)
+	b.supply.On("", 0)
 	io := func(commands ...string) string {
 		args := []string{"-f", "raw", "-t", "none"}
 		for _, c := range commands {
@@ -119,14 +119,14 @@ func TestQEMUWritesAndReads(t *testing.T) {
 	if b.image[256<<10] != 0x44 {
 		t.Error("what was flushed at the end is not on the medium")
 	}
-	b.supply.On(1)
+	b.supply.On("", 1)
 	if _, err := exec.Command("qemu-io", "-f", "raw", "-t", "none", "-c", "write -P 0x55 256k 64k", address("disk")).CombinedOutput(); err != nil {
 		t.Logf("a write that is cut off: %v", err) // some versions end with an error, and some only say so
 	}
 	if _, err := b.medium.Cut(nbd.Damage{Kind: nbd.Nothing}); err != nil {
 		t.Fatal(err)
 	}
-	b.supply.On(0)
+	b.supply.On("", 0)
 	if got := io("read -P 0x44 256k 64k"); strings.Contains(got, "verification failed") {
 		t.Errorf("after the cut: %s", got)
 	}

@@ -16,6 +16,7 @@ type Supply struct {
 	off   bool
 	cuts  int // whoever was connected before one stays without power
 	deeds int64
+	cutOf string        // the medium whose deeds are counted up to the cut; empty: all of them
 	at    int64         // the deed that is cut off, 0 for none
 	gone  chan struct{} // closed when the power goes
 	last  Deed
@@ -31,12 +32,12 @@ type Deed struct {
 // NewSupply returns one that is on.
 func NewSupply() *Supply { return &Supply{gone: make(chan struct{}), of: map[string]int64{}} }
 
-// On gives power again, and counts from nothing. At the deed of number at, counted from 1, the power goes in the middle
-// of it; with 0 it stays until Off. What is returned is closed when the power goes.
-func (s *Supply) On(at int64) (gone <-chan struct{}) {
+// On gives power again, and counts from nothing. At the deed of number at, counted from 1, of one medium or of all when its
+// name is empty, the power goes in the middle of it; with 0 it stays until Off. What is returned is closed when it goes.
+func (s *Supply) On(medium string, at int64) (gone <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.off, s.deeds, s.at, s.last = false, 0, at, Deed{}
+	s.off, s.deeds, s.cutOf, s.at, s.last = false, 0, medium, at, Deed{}
 	clear(s.of)
 	s.gone = make(chan struct{})
 	return s.gone
@@ -79,7 +80,7 @@ func (s *Supply) allow(medium string, r Request) bool {
 	s.deeds++
 	s.of[medium]++
 	s.last = Deed{medium, r}
-	if s.deeds == s.at {
+	if n := s.of[medium]; s.at > 0 && (s.cutOf == medium && n == s.at || s.cutOf == "" && s.deeds == s.at) {
 		s.cut()
 	}
 	return !s.off

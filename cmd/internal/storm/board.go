@@ -122,9 +122,9 @@ func (d *device) args() []string {
 	return lab.Arm64{MiB: 192, Flash: d.g.flash, More: more}.Args()
 }
 
-// on turns the board on; at a deed of a number, if it is not 0, the power goes.
-func (d *device) on(at int64) (gone <-chan struct{}, err error) {
-	gone = d.supply.On(at)
+// on turns the board on; at a deed of one disk, if its number is not 0, the power goes.
+func (d *device) on(disk string, at int64) (gone <-chan struct{}, err error) {
+	gone = d.supply.On(disk, at)
 	d.starts++
 	return gone, d.machine.Start()
 }

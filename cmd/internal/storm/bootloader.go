@@ -115,7 +115,7 @@ func (d *device) tryState(ctx context.Context, s state) error {
 	if d.machine.Console != nil {
 		from = d.machine.Console.Len()
 	}
-	if _, err := d.on(0); err != nil {
+	if _, err := d.on("", 0); err != nil {
 		return err
 	}
 	ctx, stop := context.WithTimeout(ctx, time.Minute)

@@ -163,7 +163,7 @@ func (l *lane) run(ctx context.Context, dir string, w *world, g *guest, n int, a
 		l.runs = releases[0]
 		for l.cuts < n && err == nil {
 			cuts := 0
-			if l.deeds > 0 {
+			if l.deeds != nil {
 				cuts = min(1+l.rnd.IntN(3), n-l.cuts)
 			}
 			err = l.job(ctx, cuts)
