@@ -75,7 +75,7 @@ repository = "/repo"
 health = "/none"
 hooks = "/none"
 settle = "1s"
-deadline = "1m"
+deadline = "5m"
 back_off = "1s"
 trials = 10
 [update.parts.root]

@@ -160,7 +160,7 @@ func (l *lane) off() error {
 	return err
 }
 
-// patience is how long a board may take to the end of a job, on a busy machine.
+// patience is how long a board may take to the end of a job at least; on a busy machine, twelve times what the first took.
 const patience = 4 * time.Minute
 
 var told = regexp.MustCompile(`^storm: (environment lost|environment [01][01]|boots ([AB])|up|nothing to do|slot .* cannot|data cannot)|^Starting kernel|reboot: Restarting|` +
@@ -181,7 +181,7 @@ func (l *lane) start(ctx context.Context, p plan, target string) (result string,
 	within, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	go func() {
-		after := patience
+		after := max(patience, 12*l.length)
 		if p.after > 0 {
 			after = p.after
 		}
