@@ -23,7 +23,7 @@ env-riscv64 := GOARCH=riscv64
 env-amd64   := GOARCH=amd64
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test bench bench-delta cut field field-measure fuzz cross sizes man deb deb-test clean FORCE
+.PHONY: help build demo test bench bench-delta cut field field-measure storm fuzz cross sizes man deb nspawn layout clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -63,6 +63,12 @@ field: build ## update real slots on loop devices and kill both processes KILLS 
 field-measure: build ## memory and time of an update of 200 MB on loop devices, and what a cut costs (as root)
 	@go build -o bin/field ./cmd/internal/field && bin/field measure
 
+# As root on Debian, which brings QEMU and U-Boot; SEED, and a MUTANT to be noticed: no-sync or told-early.
+N ?= 50
+storm: ## cut the power of emulated boards N (50) times in the middle of updates; some 5 minutes
+	@mkdir -p bin && go build -o bin/storm-boards ./cmd/internal/storm && \
+		bin/storm-boards -n $(N) $(if $(SEED),-seed $(SEED)) $(if $(MUTANT),-mutant $(MUTANT))
+
 fuzz: ## fuzz every parser for FUZZTIME (5m) in all
 	@mkdir -p bin && go build -o bin/test .ci/*.go && bin/test -only fuzz -fuzz $(FUZZTIME)
 
@@ -86,8 +92,17 @@ man: ## man pages and completion of holdfastctl, in dist/share
 deb: $(DEVICES:%=$(DIST)/linux-%/holdfast) $(DIST)/linux-amd64/holdfastctl $(DIST)/linux-arm64/holdfastctl man ## Debian packages, in dist/
 	@VERSION='$(VERSION)' packaging/deb.sh $(DIST)
 
-deb-test: deb ## install, upgrade, remove and purge the package in a Debian root (as root)
+# Of one architecture alone.
+deb-%: $(DIST)/linux-%/holdfast $(DIST)/linux-%/holdfastctl man
+	@VERSION='$(VERSION)' packaging/deb.sh $(DIST) $*
+
+NATIVE := $(shell go env GOARCH)
+layout: ## lay out the cards of all boards with stand-ins, and look whether they are right
+	@sh packaging/layout/check.sh
+
+nspawn: deb-$(NATIVE) ## the package and its units under a real systemd, and attempts to break out of them (as root)
 	@packaging/test-deb.sh $(DIST)
+	@packaging/test-power.sh $(DIST)
 
 clean: ## remove what was built
 	rm -rf bin $(DIST)

@@ -105,12 +105,13 @@ func (l *Line) Close() error {
 
 // hold requests the line unless it is held. An output begins with this level. It is called with the lock held.
 func (l *Line) hold(initial bool) error {
+	if l.held != nil {
+		return nil
+	}
 	now := l.setup.Clock.Now()
 	switch {
 	case l.closed:
 		return errClosed
-	case l.held != nil:
-		return nil
 	case l.fault != nil && now.Sub(l.failed) < reopenPause:
 		return l.fault
 	}

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// goneCheck is how often one who waits for edges asks whether the chip is still there: kernels before 6.6 do not wake
-// him when it goes.
+// goneCheck is how often one who waits for edges asks whether the chip is still there: Linux 6.1 does not wake him when
+// it goes.
 const goneCheck = 10 * time.Second
 
 // eventBytes is the size of struct gpio_v2_line_event, linux/gpio.h.

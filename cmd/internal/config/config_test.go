@@ -94,6 +94,12 @@ func TestWhatIsWrongIsNamedWithItsPlaceAndTheNearestRightKey(t *testing.T) {
 		{"half a certificate", "[broker]\ncert_file = \"a.pem\"\n", "cert_file and key_file go together", "", 2, 1},
 		{"place of a slot", "[update.parts.root]\na = \"root-a\"\nb = \"/dev/mmcblk0p3\"\n", `update.parts.root: "root-a" is neither a path nor PARTLABEL=…`, "", 1, 2},
 		{"attempts in two digits", "[update.uboot]\nattempts = 10\n", "update.uboot.attempts: 10 is not between 1 and 9", "", 2, 1},
+		{"attempts of no script", "[update.grub]\nattempts = 2\n", "update.grub: 2 attempts: want 1, for RAUC's own script, or 3", "", 1, 2},
+		{"one name for both slots", "[update.grub]\na = \"B\"\n", "update.grub: boot name B is that of both slots", "", 1, 2},
+		{"a copy that is none", "[update.grub]\ncopy = \"/boot/grub/grubenv\"\n", "is no absolute path of its own", "", 2, 1},
+		{"partitions of other lengths", "[update.tryboot]\na = 9\nb = 10\n", "update.tryboot: partitions 9 and 10", "", 1, 2},
+		{"no mount point", "[update.systemd_boot]\nesp = \"efi\"\n", `update.systemd_boot.esp: "efi" is no absolute path`, "", 2, 1},
+		{"tryboot without systemd", "[power]\nreboot = [\"/sbin/reboot\"]\n[update]\nbootloader = \"tryboot\"\nparts.root = {a = \"/a\", b = \"/b\"}\n", "with tryboot systemd must restart", "", 2, 1},
 		{"unknown dialect", "[broker]\ndialect = \"xmpp\"\n", "neither plain nor aws", "", 2, 1},
 	} {
 		_, err := config.Parse("test.toml", []byte(tt.text))
@@ -193,4 +199,46 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("accepted %+v", c)
 		}
 	})
+}
+
+func TestWhatIsBelievedOfSensors(t *testing.T) {
+	c, err := config.Parse("good", []byte("[sensors.boiler]\ninstance = \"28-*\"\nmin = -10\nmax = 95.5\nstuck_after = 30\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := c.Sensors["boiler"]; s.Instance != "28-*" || s.Min == nil || *s.Min != -10 || s.Max == nil || *s.Max != 95.5 || s.StuckAfter != 30 {
+		t.Errorf("sensors = %+v", c.Sensors)
+	}
+	for _, tt := range []struct{ text, problem string }{
+		{"[sensors.a]\ninstance = \"[\"\n", `sensors.a.instance: "[" is not a pattern`},
+		{"[sensors.a]\nmin = 5\nmax = 5\n", "sensors.a.max: not above min"},
+		{"[sensors.a]\nstuck_after = 1\n", "sensors.a.stuck_after: 1 is neither 0 nor"},
+		{"[sensors.\"a/b\"]\nmin = 5\n", "sensors.a/b: a name is 1 to 64"},
+	} {
+		if _, err := config.Parse("bad", []byte(tt.text)); err == nil || !strings.Contains(err.Error(), tt.problem) {
+			t.Errorf("%q: %v, want %s", tt.text, err, tt.problem)
+		}
+	}
+}
+
+func TestChipsOnI2C(t *testing.T) {
+	c, err := config.Parse("good", []byte("[i2c.cellar]\nbus = \"/dev/i2c-1\"\naddress = 0x77\nchip = \"bme280\"\n[i2c.room]\nbus = \"/dev/i2c-1\"\nchip = \"sht4x\"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cellar, room := c.I2C["cellar"], c.I2C["room"]; cellar.At() != 0x77 || room.At() != 0x44 {
+		t.Errorf("addresses %#x and %#x", cellar.At(), room.At())
+	}
+	for _, tt := range []struct{ text, problem string }{
+		{"[i2c.a]\nchip = \"bme280\"\n", `i2c.a.bus: "" is not the path of a bus`},
+		{"[i2c.a]\nbus = \"/dev/i2c-1\"\nchip = \"bme680\"\n", `i2c.a.chip: "bme680" is none of`},
+		{"[i2c.a]\nbus = \"/dev/i2c-1\"\nchip = \"bme280\"\naddress = 0x7a\n", "i2c.a.address: a bme280 has none but 0x76 to 0x77"},
+		{"[i2c.a]\nbus = \"/dev/i2c-1\"\nchip = \"bme280\"\naddress = 0x40\n", "i2c.a.address: a bme280 has none but 0x76 to 0x77"},
+		{"[i2c.a]\nbus = \"/dev/i2c-1\"\nchip = \"ads1115\"\nfull_scale_volts = 12\n", "i2c.a.full_scale_volts: 12 is not"},
+		{"[i2c.a]\nbus = \"/dev/i2c-1\"\nchip = \"ina219\"\nshunt_ohms = -0.1\n", "i2c.a.shunt_ohms: -0.1 is not"},
+	} {
+		if _, err := config.Parse("bad", []byte(tt.text)); err == nil || !strings.Contains(err.Error(), tt.problem) {
+			t.Errorf("%q: %v, want %s", tt.text, err, tt.problem)
+		}
+	}
 }

@@ -69,10 +69,14 @@ type Options struct {
 	Status func(ctx context.Context) (agent.Status, error)
 	Limits func(ctx context.Context) (left map[string]warden.Left, fault string, err error)
 	Levels func(ctx context.Context) (lines.Standing, error)
+	// Bootloader asks the bootloader; board.ErrUnsupported where the system is not updated.
+	Bootloader func() (wire.Switch, error)
 	// Systemctl runs systemctl with the arguments and returns what it prints.
 	Systemctl func(ctx context.Context, args ...string) ([]byte, error)
 	// Account finds a user of the system.
 	Account func(name string) (uid, gid int, ok bool)
+	// Bus tries whether an I2C bus can be opened.
+	Bus func(path string) error
 	// Step bounds each step towards a broker. 0 is 5 s.
 	Step time.Duration
 }
@@ -107,14 +111,20 @@ func Run(ctx context.Context, o Options) *Report {
 		x.brokers(ctx)
 		x.storage(ctx)
 		x.flash()
+		x.board()
+		x.slots()
+		x.watchdog()
+		x.power()
+		x.i2c(ctx)
 		x.systemd(ctx)
 		x.warden(ctx)
 		x.lines(ctx)
+		x.bootloader(ctx)
 		x.agent()
 	} else {
 		x.clock()
 		for _, name := range []string{"identity", "certificate", "authorities", "dns", "tcp", "tls", "login", "subscribe", "publish",
-			"state", "spool", "flash", "systemd", "warden", "agent"} {
+			"state", "spool", "flash", "board", "slots", "watchdog", "power", "systemd", "warden", "bootloader", "agent"} {
 			x.skip(name, "", "because the configuration is wrong")
 		}
 	}
@@ -141,10 +151,16 @@ func withDefaults(o Options) Options {
 	if o.Levels == nil {
 		o.Levels = func(ctx context.Context) (lines.Standing, error) { return wire.Levels(ctx, o.Config) }
 	}
+	if o.Bootloader == nil {
+		o.Bootloader = func() (wire.Switch, error) { return wire.Bootloader(o.Config) }
+	}
 	if o.Systemctl == nil {
 		o.Systemctl = func(ctx context.Context, args ...string) ([]byte, error) {
 			return exec.CommandContext(ctx, "systemctl", args...).Output()
 		}
+	}
+	if o.Bus == nil {
+		o.Bus = wire.OpenBus
 	}
 	if o.Account == nil {
 		o.Account = account
