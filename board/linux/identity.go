@@ -40,11 +40,13 @@ const compatibleBytes = 4 << 10
 
 // Compatible returns what the device tree's root calls itself, most particular first; nil where there is none.
 func Compatible(root string) []string {
-	text, err := readSmall(filepath.Join(root, "proc/device-tree/compatible"), compatibleBytes)
-	if err != nil || strings.Trim(text, "\x00") == "" {
-		return nil
+	for _, tree := range []string{"proc/device-tree", "sys/firmware/devicetree/base"} { // a unit with ProcSubset=pid sees the second alone
+		text, err := readSmall(filepath.Join(root, tree, "compatible"), compatibleBytes)
+		if err == nil && strings.Trim(text, "\x00") != "" {
+			return strings.Split(strings.TrimRight(text, "\x00"), "\x00")
+		}
 	}
-	return strings.Split(strings.TrimRight(text, "\x00"), "\x00")
+	return nil
 }
 
 // SuggestID returns a device id for a machine whose configuration gives none: the host name below root or the first

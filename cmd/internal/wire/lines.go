@@ -53,8 +53,15 @@ func NewLines(o LinesOptions) (*Lines, error) {
 	clock := &linux.Clock{Vouched: c.Vouched}
 	l := &Lines{sims: map[string]*sim.Line{}, socket: LinesSocket(c), group: -1, log: o.Log}
 	relays, inputs := map[string]relay.Relay{}, map[string]board.Line{}
+	profile, err := Profile(c)
+	if err != nil {
+		return nil, err
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Lines)) {
 		v := c.Lines[name]
+		if v.Line, err = Spec(c, profile, name, v.Line, v.Output); err != nil {
+			return nil, err
+		}
 		line, err := l.own(name, v, c.Root, clock)
 		if err != nil {
 			return nil, &config.Error{File: "configuration", Problem: "lines." + name + ": " + err.Error()}
@@ -67,7 +74,6 @@ func NewLines(o LinesOptions) (*Lines, error) {
 			MinOff: time.Duration(v.MinOff), MaxOn: time.Duration(v.MaxOn), MaxPerMinute: v.MaxPerMinute, Excludes: v.Excludes}
 	}
 	l.outputs, l.inputs = len(relays), len(inputs)
-	var err error
 	l.bank, err = relay.New(relay.Options{Clock: clock, Log: o.Log, Silence: lines.Silence, Progress: o.Progress}, relays)
 	if err != nil {
 		return nil, &config.Error{File: "configuration", Problem: "lines: " + err.Error()}
