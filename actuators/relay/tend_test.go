@@ -232,6 +232,13 @@ func TestPulsesEndByThemselves(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		want(t, tp, "the longest time on", "1m2s +bell", "1m12s -bell")
+		if _, err := b.Set("bell", true); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(8 * time.Second)
+		pulse("bell", true, 5*time.Second, nil) // of which there are 2 left
+		time.Sleep(time.Minute)
+		want(t, tp, "a pulse beyond the longest time on", "2m3s +bell", "2m13s -bell")
 		pulse("lamp", true, 3*time.Second, nil) // it is on already: that ends
 		if _, err := b.Set("lamp", true); err != nil {
 			t.Error(err)
