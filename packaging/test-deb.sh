@@ -113,8 +113,6 @@ check "its limits are its own" is /var/lib/holdfast-warden "700 root root"
 check "another service is refused" not inside holdfastctl command pump unit.restart unit=dbus.service
 inside setpriv --reuid=nobody --regid=holdfast --clear-groups perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Peer => shift) or die $!' /run/holdfast/warden.sock
 check "the warden answers the agent's user only" within 5 inside sh -c 'journalctl -u holdfast-warden | grep -q "refused a caller.*user 65534"'
-check "the warden leaves when nobody asks" within 45 not active holdfast-warden.service
-
 # Lines of memory. Their process is another user's, and what the agent's end means for them is seen in its log.
 inside sh -c "printf '[lines.pump]\ndriver = \"sim\"\noutput = true\n[lines.door]\ndriver = \"sim\"\n' >>$toml"
 check "lines that are configured have an owner" inside systemctl restart holdfast-lines.service holdfast.service
@@ -141,6 +139,8 @@ owner=$(inside systemctl show -P MainPID holdfast-lines)
 inside sh -c "kill -STOP $owner"
 check "hanging, their owner is replaced" within 20 inside sh -c "pid=\$(systemctl show -P MainPID holdfast-lines); [ \$pid != 0 ] && [ \$pid != $owner ]"
 inside sh -c 'grep VmRSS /proc/$(systemctl show -P MainPID holdfast-lines)/status' || true
+
+check "the warden leaves when nobody asks" within 45 not active holdfast-warden.service
 
 first=$(inside systemctl show -P MainPID holdfast)
 inside sed -i 's|^# period = .*|period = "2s"|' "$toml"

@@ -24,34 +24,28 @@ func linesCommand(ctx context.Context, args []string, std streams) error {
 	var o overrides
 	o.flags(f)
 	list := f.Bool("list", false, "show the chips and lines of this machine, and end")
-	configured := f.Bool("configured", false, "only say, by exit code 0 or 1, whether lines are configured; the unit asks that")
 	if err := parse(f, args); err != nil {
 		return err
 	}
 	c, err := o.load()
-	if *configured {
-		if err == nil && len(c.Lines) == 0 {
-			return verdict(exitFailed)
-		}
-		return nil // what is wrong with the file, the start itself says
-	}
 	if err != nil {
 		return err
 	}
 	if *list {
 		return listLines(c, std.out)
 	}
+	level := new(slog.LevelVar)
+	log := logger(std.err, level)
 	if len(c.Lines) == 0 {
-		return hinted{errors.New("no lines are configured"), "holdfast lines --list shows what there is; name them as in [lines.pump] line = \"GPIO17\"", exitUsage}
+		notify(log, daemon.SdNotifyReady+"\nSTATUS=no lines are configured") // systemd takes an end before that for a failure
+		return hinted{errors.New("no lines are configured"), "holdfast lines --list shows what there is; name them as in [lines.pump] line = \"GPIO17\"", exitNothing}
 	}
 	debug.SetGCPercent(gcPercent)
 	debug.SetMemoryLimit(linesLimit)
 	runtime.GOMAXPROCS(1)
-	level := new(slog.LevelVar)
 	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
 		return err
 	}
-	log := logger(std.err, level)
 	if err := wire.Become(c, version, false, false, log); err != nil {
 		log.Error("the program that was brought by an update is not run", "err", err)
 	}

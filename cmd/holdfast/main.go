@@ -38,6 +38,7 @@ const (
 	exitFailed  = 1 // the deed did not succeed
 	exitUsage   = 2 // wrong usage or configuration
 	exitTimeout = 3 // nobody answered in time
+	exitNothing = 4 // there is nothing to do, by the configuration
 )
 
 // A hinted error knows what to do next.
