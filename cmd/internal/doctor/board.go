@@ -26,7 +26,7 @@ func (x *examination) board() {
 		c.Seen = fmt.Sprintf("%s: %s, which nobody verified on the board itself; accepted by the configuration", p.Name, p.Title)
 	default:
 		c.Outcome, c.Seen = Warn, fmt.Sprintf("%s: %s, which nobody verified on the board itself: no output is driven by its names", p.Name, p.Title)
-		c.Hint = "try its lines as inputs first; then set accept_unverified_board = true, or write verified = true into your own copy in /" + wire.BoardsDir
+		c.Hint = "try its lines as inputs first; then set accept_unverified_board = true, or write verified = true into your own copy, /" + wire.BoardsDir + "/" + p.Name + ".toml"
 	}
 	x.add(c)
 }
