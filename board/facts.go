@@ -17,7 +17,7 @@ type Facts struct {
 type WatchdogFacts struct {
 	Name           string `json:"name"`
 	Identity       string `json:"identity,omitempty"` // of its driver
-	Active         bool   `json:"active"`             // somebody feeds it
+	Active         bool   `json:"active"`             // somebody feeds it; false also where the kernel does not say
 	TimeoutSeconds int    `json:"timeout_seconds,omitempty"`
 	NoWayOut       bool   `json:"nowayout,omitempty"` // nothing stops it any more
 }

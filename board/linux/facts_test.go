@@ -38,6 +38,14 @@ func TestAMachineSaysWhatItIs(t *testing.T) {
 	}
 }
 
+func TestTheTreeIsFoundWhereProcHasNone(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, "sys/firmware/devicetree/base/compatible", "radxa,rock-5b\x00rockchip,rk3588\x00")
+	if got := linux.Compatible(root); !reflect.DeepEqual(got, []string{"radxa,rock-5b", "rockchip,rk3588"}) {
+		t.Errorf("compatible %q", got)
+	}
+}
+
 func TestTheRevisionIsInOlderKernelsProcessors(t *testing.T) {
 	for text, want := range map[string]string{
 		"processor\t: 0\n\nHardware\t: BCM2835\nRevision\t: a020d3\n": "a020d3",
