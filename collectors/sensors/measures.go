@@ -27,7 +27,7 @@ func Measures() []collectors.Measure {
 			{"energy_joules", "J", "of an input energy, since the chip was switched on"},
 			{"humidity_percent", "%", "relative humidity"},
 			{"fan_rpm", "1/min", "turns of a fan"},
-			{"alarm", "truth", alarm + ". Of Raspberry Pi's rpi_volt: the supply is below 4.63 V"},
+			{"alarm", "truth", alarm + ". Of Raspberry Pi's rpi_volt: the supply was below 4.63 V in the last two seconds"},
 			{"fault", "text", fault},
 		}),
 		collectors.Describe("iio", "device/label, or device/voltage0", [][3]string{
@@ -69,16 +69,6 @@ func Measures() []collectors.Measure {
 			{"manufacturer", "text", "number of the manufacturer; in the first sample, and every ten minutes"},
 			{"made", "text", "month it was made; likewise"},
 			{"fault", "text", fault},
-		}),
-		collectors.Describe("firmware", "", [][3]string{
-			{"undervoltage", "truth", "Raspberry Pi: the supply is below 4.63 V"},
-			{"undervoltage_since_boot", "truth", "it was since the start"},
-			{"frequency_capped", "truth", "the processor is kept from its highest speed"},
-			{"frequency_capped_since_boot", "truth", "it was since the start"},
-			{"throttled", "truth", "the processor is slowed down"},
-			{"throttled_since_boot", "truth", "it was since the start"},
-			{"hot", "truth", "the soft limit of temperature is reached"},
-			{"hot_since_boot", "truth", "it was since the start"},
 		}),
 	)
 }
