@@ -2,7 +2,6 @@ package sensors
 
 import (
 	"bytes"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -70,8 +69,8 @@ func hex(b []byte) int {
 }
 
 // ufs lists the UFS hosts, whose wear is no attribute of a disk.
-func ufs(sys string) []thing {
-	var list []thing
+func ufs(sys string) []*thing {
+	var list []*thing
 	drivers := sys + "/bus/platform/drivers/"
 	for _, driver := range entries(drivers) {
 		if !strings.HasPrefix(driver, "ufshcd") {
@@ -80,7 +79,7 @@ func ufs(sys string) []thing {
 		for _, host := range entries(drivers + driver) {
 			dir := drivers + driver + "/" + host + "/health_descriptor"
 			if len(entries(dir)) > 0 {
-				list = append(list, thing{name: filepath.Base(host), dir: dir})
+				list = append(list, &thing{name: host, at: host, dir: dir})
 			}
 		}
 	}
