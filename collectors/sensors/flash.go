@@ -11,6 +11,7 @@ import (
 
 // flash reads what eMMC, an SD card or UFS says of its wear and of itself. eMMC: Documentation/driver-api/mmc/mmc-dev-attrs.rst
 // and JESD84-B51; an SD card's specification has no wear, and it only names itself. UFS: Documentation/ABI/testing/sysfs-driver-ufs.
+// The kernel asks an eMMC once, when it finds it (mmc_init_card); UFS is asked at each reading.
 func flash(h *things, t *thing, s *collectors.Sample) doubt.Fault {
 	a, b := h.lives(t.dir)
 	over := false

@@ -61,7 +61,7 @@ func Measures() []collectors.Measure {
 			{"fault_field", "text", "the field that is left out for the fault; none when the whole is gone"},
 		}),
 		collectors.Describe("flash", "the block device, or the UFS host", [][3]string{
-			{"worn_a_ratio", "ratio", "life used of the cells that hold one bit each, rounded up to tenths; left out where the chip does not tell"},
+			{"worn_a_ratio", "ratio", "life used of the cells that hold one bit each, rounded up to tenths, of eMMC as of the machine's start; left out where the chip does not tell"},
 			{"worn_b_ratio", "ratio", "life used of the others"},
 			{"worn_out", "truth", "it was used for longer than it is made for"},
 			{"reserve", "text", "spare blocks: normal, warning (80 % used) or urgent (90 %)"},
