@@ -64,10 +64,16 @@ boot() { # systemd of that root, from now on what inside means
 	local pid
 	for _ in $(seq 100); do
 		pid=$(pgrep -P "$booted" | head -n 1) || true
-		[ -n "$pid" ] && nsenter -t "$pid" -a systemctl is-system-running 2>/dev/null | grep -Eq 'running|degraded' && break
+		if [ -n "$pid" ] && nsenter -t "$pid" -a systemctl is-system-running 2>/dev/null | grep -Eq 'running|degraded'; then
+			one=$pid
+			return
+		fi
 		sleep 0.3
 	done
-	one=$pid
+	# What comes now would otherwise be done in a chroot of this machine, with its kernel and as its root.
+	echo "FAIL  systemd is not up in $root after 30 s:"
+	sed 's/^/      /' "$work/boot.log"
+	exit 1
 }
 verdict() {
 	echo "$passed passed, $failed failed"
