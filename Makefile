@@ -23,7 +23,7 @@ env-riscv64 := GOARCH=riscv64
 env-amd64   := GOARCH=amd64
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test bench bench-delta cut field field-measure fuzz cross sizes man deb nspawn layout clean FORCE
+.PHONY: help build demo test bench bench-delta cut field field-measure storm fuzz cross sizes man deb nspawn layout clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -62,6 +62,12 @@ field: build ## update real slots on loop devices and kill both processes KILLS 
 
 field-measure: build ## memory and time of an update of 200 MB on loop devices, and what a cut costs (as root)
 	@go build -o bin/field ./cmd/internal/field && bin/field measure
+
+# As root on Debian, which brings QEMU and U-Boot; SEED, and a MUTANT to be noticed: no-sync or told-early.
+N ?= 50
+storm: ## cut the power of emulated boards N (50) times in the middle of updates; some 5 minutes
+	@mkdir -p bin && go build -o bin/storm-boards ./cmd/internal/storm && \
+		bin/storm-boards -n $(N) $(if $(SEED),-seed $(SEED)) $(if $(MUTANT),-mutant $(MUTANT))
 
 fuzz: ## fuzz every parser for FUZZTIME (5m) in all
 	@mkdir -p bin && go build -o bin/test .ci/*.go && bin/test -only fuzz -fuzz $(FUZZTIME)

@@ -33,6 +33,13 @@ var tools = []struct{ file, pkg string }{
 	{"systemd-analyze", "systemd"},
 	{"mmdebstrap", "mmdebstrap"},
 	{"/lib/systemd/systemd-journal-remote", "systemd-journal-remote"},
+	{"sfdisk", "fdisk"},
+	{"mkfs.vfat", "dosfstools"},
+	{"mcopy", "mtools"},
+	{"mkimage", "u-boot-tools"},
+	{"cpio", "cpio"},
+	{"nbdinfo", "libnbd-bin"},
+	{"qemu-io", "qemu-utils"},
 }
 
 // absent returns the packages of the tools that are not here.
