@@ -27,5 +27,4 @@ type PowerFacts struct {
 	Source        string // external or battery; empty where it does not say
 	ChargePercent int    // of the battery that has the least; -1 where there is none
 	Undervoltage  *bool  // nil where it is not told
-	Throttled     uint32 // the flags of a Raspberry Pi's firmware: 0 to 3 as of now, 16 to 19 the same since the start
 }

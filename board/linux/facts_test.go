@@ -106,7 +106,6 @@ func TestPowerIsToldAsFarAsItIsKnown(t *testing.T) {
 		{"undervoltage", map[string]string{"hwmon/hwmon1/name": "rpi_volt", "hwmon/hwmon1/in0_lcrit_alarm": "1", "hwmon/hwmon0/name": "cpu_thermal"},
 			board.PowerFacts{ChargePercent: -1, Undervoltage: &yes}},
 		{"enough", map[string]string{"hwmon/hwmon1/name": "rpi_volt", "hwmon/hwmon1/in0_lcrit_alarm": "0"}, board.PowerFacts{ChargePercent: -1, Undervoltage: &no}},
-		{"the firmware's flags", map[string]string{"../devices/platform/soc/soc:firmware/get_throttled": "50005"}, board.PowerFacts{ChargePercent: -1, Throttled: 0x50005}},
 	} {
 		root := t.TempDir()
 		for name, text := range tt.files {

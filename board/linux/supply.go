@@ -20,7 +20,9 @@ func Supply(root string, percent int) error {
 }
 
 // Power reads how the board is fed: what the kernel knows of supplies, and what a Raspberry Pi's firmware says of its
-// own. All of it is as of now.
+// own. All of it is as of now. The file get_throttled is left alone, which the vendor's kernels had from 4.14 to 6.12: from
+// 4.19 on the first to read it gets a warning with a backtrace into the kernel's log, and a panic where panic_on_warn is set;
+// what it says of the time since the start is of the last two seconds.
 func Power(root string) board.PowerFacts {
 	dir := filepath.Join(root, "sys/class/power_supply")
 	f := board.PowerFacts{ChargePercent: -1}
@@ -48,11 +50,6 @@ func Power(root string) board.PowerFacts {
 		if word(filepath.Join(at, "name")) == "rpi_volt" {
 			f.Undervoltage = told(word(filepath.Join(at, "in0_lcrit_alarm")), "1")
 		}
-	}
-	// The vendor's kernel alone: bits 0 to 3 are as of now, 16 to 19 since the start (documentation of vcgencmd
-	// get_throttled): undervoltage, frequency capped, throttled, soft limit of temperature.
-	if n, err := strconv.ParseUint(word(filepath.Join(root, "sys/devices/platform/soc/soc:firmware/get_throttled")), 16, 32); err == nil {
-		f.Throttled = uint32(n)
 	}
 	return f
 }

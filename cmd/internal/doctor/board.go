@@ -128,16 +128,12 @@ func (x *examination) power() {
 	if p.ChargePercent >= 0 {
 		seen = append(seen, fmt.Sprintf("battery at %d %%", p.ChargePercent))
 	}
-	low := p.Undervoltage != nil && *p.Undervoltage || p.Throttled&0x10001 != 0
-	if p.Undervoltage != nil || p.Throttled != 0 {
-		words := "no undervoltage"
-		switch {
-		case p.Undervoltage != nil && *p.Undervoltage || p.Throttled&1 != 0:
-			words = "undervoltage now"
-		case low:
-			words = "undervoltage since the start"
-		}
-		seen = append(seen, words)
+	low := p.Undervoltage != nil && *p.Undervoltage
+	switch {
+	case low:
+		seen = append(seen, "undervoltage now")
+	case p.Undervoltage != nil:
+		seen = append(seen, "no undervoltage")
 	}
 	switch {
 	case len(seen) == 0:

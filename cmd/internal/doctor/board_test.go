@@ -84,7 +84,6 @@ func TestWatchdogAndPowerAreSaid(t *testing.T) {
 		{"missing", "watchdog", map[string]string{"proc/device-tree/compatible": "radxa,rock-5b\x00"}, doctor.Warn, "Synopsys DesignWare Watchdog"},
 		{"no supply", "power", nil, doctor.Skipped, "no supplies"},
 		{"low", "power", map[string]string{hwmon + "name": "rpi_volt", hwmon + "in0_lcrit_alarm": "1"}, doctor.Warn, "undervoltage now"},
-		{"was low", "power", map[string]string{"sys/devices/platform/soc/soc:firmware/get_throttled": "50000"}, doctor.Warn, "since the start"},
 		{"good", "power", map[string]string{hwmon + "name": "rpi_volt", hwmon + "in0_lcrit_alarm": "0"}, doctor.OK, "no undervoltage"},
 	} {
 		o := options(t, nil)
