@@ -35,15 +35,19 @@ func Identity(root string) board.Identity {
 	return id
 }
 
+// deviceTrees are where the device tree is. The first is a link to the second, which a service that sees nothing but
+// processes in /proc does not have.
+var deviceTrees = []string{"proc/device-tree", "sys/firmware/devicetree/base"}
+
 // compatibleBytes bounds the device tree's list; boards have less than 200 bytes.
 const compatibleBytes = 4 << 10
 
 // Compatible returns what the device tree's root calls itself, most particular first; nil where there is none.
 func Compatible(root string) []string {
-	for _, tree := range []string{"proc/device-tree", "sys/firmware/devicetree/base"} { // a unit with ProcSubset=pid sees the second alone
+	for _, tree := range deviceTrees {
 		text, err := readSmall(filepath.Join(root, tree, "compatible"), compatibleBytes)
-		if err == nil && strings.Trim(text, "\x00") != "" {
-			return strings.Split(strings.TrimRight(text, "\x00"), "\x00")
+		if text = strings.TrimRight(text, "\x00"); err == nil && text != "" {
+			return strings.Split(text, "\x00")
 		}
 	}
 	return nil
