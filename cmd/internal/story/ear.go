@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -53,6 +54,10 @@ func (s *site) listen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	log, err := os.Create(s.path("heard.log"))
+	if err != nil {
+		return err
+	}
 	// The broker may not listen yet: the subscriber ends at once then, and is started again.
 	if err := s.until(ctx, func() error {
 		return s.do(ctx, "mosquitto_pub", "-h", here, "-p", "8883", "--cafile", "pki/ca.crt", "--cert", "pki/operators/ann.crt",
@@ -65,7 +70,8 @@ func (s *site) listen(ctx context.Context) error {
 	}
 	s.later(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	go func() {
-		in := bufio.NewScanner(out)
+		defer log.Close()
+		in := bufio.NewScanner(io.TeeReader(out, log))
 		in.Buffer(nil, 1<<20)
 		for in.Scan() {
 			topic, body, _ := strings.Cut(in.Text(), " ")

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	slotMiB  = 160
+	slotMiB  = 136
 	dataMiB  = 64
 	envBytes = 0x4000
 	rootID   = "6a1d0c57-3b2e-4f80-9c4d-5e7f8a9b0c1d" // of every root's file system: what differs between two is what differs in the trees

@@ -39,6 +39,7 @@ type site struct {
 	running  string
 	up       int // the console's line at which the board was last switched on or reset
 	rtc      string
+	marks    int // of mark
 	undo     []func()
 }
 

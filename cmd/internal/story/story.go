@@ -87,6 +87,8 @@ var steps = []step{
 	{"releases that are no good", (*site).bad},
 	{"what hangs", (*site).hang},
 	{"U-Boot's environment is damaged", (*site).spoilt},
+	{"no time, a bad link, none", (*site).adverse},
+	{"a full disk", (*site).full},
 }
 
 func (s *site) first(ctx context.Context) error {

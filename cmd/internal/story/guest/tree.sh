@@ -18,9 +18,19 @@ rm "$tree/holdfast.deb"
 # A board of 256 MiB that an emulator without any acceleration boots in seconds.
 cd "$tree"
 rm -rf boot/* usr/share/{doc,man,locale,zoneinfo,i18n,perl,perl5,bash-completion,info,lintian,common-licenses,debconf,zsh,gcc} \
-	usr/lib/apt usr/lib/udev/hwdb.* usr/lib/aarch64-linux-gnu/{perl-base,gconv,perl} usr/bin/{perl*,apt*,deb*} usr/lib/locale \
-	usr/lib/systemd/{boot,catalog} usr/lib/terminfo var/cache/* var/lib/{apt,dpkg} var/log/* etc/ssl etc/apt etc/perl \
-	usr/lib/aarch64-linux-gnu/libapt-* usr/lib/modules/* usr/sbin/pwconv usr/lib/gcc
+	usr/share/{keyrings,ca-certificates} usr/lib/{apt,gcc,locale,terminfo} usr/lib/udev/hwdb.* usr/lib/systemd/{boot,catalog} \
+	usr/lib/modules/* var/cache/* var/lib/{apt,dpkg} var/log/* etc/{ssl,apt,perl}
+(
+	cd usr/bin
+	rm -f perl* apt* deb* dpkg* openssl gpgv localedef ss rdma dir vdir find lsblk pdb* chage gpasswd newgrp chfn chsh passwd su
+	cd ../sbin
+	rm -f ldconfig e2* debugfs tipc bridge devlink dcb vdpa genl user* group* dm* fsck* mkfs* mke2fs resize2fs tune2fs dumpe2fs *fdisk \
+		losetup.* swap* chcpu zramctl blkdiscard cfdisk pam_* unix_* newusers chpasswd chgpasswd
+	cd ../lib/systemd
+	rm -f systemd-{networkd,networkd-wait-online,logind,cryptsetup,measure,integritysetup,veritysetup,pcrphase,growfs,makefs,repart,homed,import*}
+	cd ../aarch64-linux-gnu
+	rm -rf perl perl-base gconv lib{perl,db-5,gnutls,stdc++,p11-kit,unistring,hogweed,nettle,gmp,sepol,semanage,apt-,fdisk,ext2fs}[.-]*
+)
 (
 	cd usr/lib/udev/rules.d
 	for rule in *; do
