@@ -23,7 +23,7 @@ env-riscv64 := GOARCH=riscv64
 env-amd64   := GOARCH=amd64
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test bench bench-delta cut field field-measure lab lab-try fuzz cross sizes man deb deb-test clean FORCE
+.PHONY: help build demo test bench bench-delta cut field field-measure lab lab-try fuzz cross sizes man deb nspawn layout clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -96,8 +96,17 @@ man: ## man pages and completion of holdfastctl, in dist/share
 deb: $(DEVICES:%=$(DIST)/linux-%/holdfast) $(DIST)/linux-amd64/holdfastctl $(DIST)/linux-arm64/holdfastctl man ## Debian packages, in dist/
 	@VERSION='$(VERSION)' packaging/deb.sh $(DIST)
 
-deb-test: deb ## install, upgrade, remove and purge the package in a Debian root (as root)
+# Of one architecture alone.
+deb-%: $(DIST)/linux-%/holdfast $(DIST)/linux-%/holdfastctl man
+	@VERSION='$(VERSION)' packaging/deb.sh $(DIST) $*
+
+NATIVE := $(shell go env GOARCH)
+layout: ## lay out the cards of all boards with stand-ins, and look whether they are right
+	@sh packaging/layout/check.sh
+
+nspawn: deb-$(NATIVE) ## the package and its units under a real systemd, and attempts to break out of them (as root)
 	@packaging/test-deb.sh $(DIST)
+	@packaging/test-power.sh $(DIST)
 
 clean: ## remove what was built
 	rm -rf bin $(DIST)

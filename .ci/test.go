@@ -52,7 +52,9 @@ func main() {
 		}},
 		{"race", "go test -race ./...", func(t *tally) error { return tests(t, "-race", "-timeout=6m", "./...") }},
 		{"cut", "power cuts at 50,000 moments", cut},
-		{"field", "updates on loop devices", field},
+		{"field", "updates on loop devices", made("field", "KILLS=20")},
+		{"nspawn", "units and their sandboxes", made("nspawn")},
+		{"layout", "cards of all boards", made("layout")},
 		{"fuzz", "every parser, shortly", func(t *tally) error { return fuzz(t, *budget) }},
 	}
 	var total tally
@@ -101,19 +103,20 @@ func cut(t *tally) error {
 	return tests(t, "-count=1", "-timeout=15m", "-run=^TestAPowerCutAtAnyMoment$", "./update")
 }
 
-// field updates a device on loop devices, and kills its processes meanwhile. It is a program and not a test: it wants both
-// programs as they are shipped.
-func field(t *tally) error {
-	if os.Geteuid() != 0 {
-		t.skipped = append(t.skipped, "field: loop devices want root")
+// made runs a target of the Makefile that wants root and the programs as they are shipped, and shows its last line.
+func made(target ...string) func(*tally) error {
+	return func(t *tally) error {
+		if os.Geteuid() != 0 {
+			t.skipped = append(t.skipped, target[0]+": wants root")
+			return nil
+		}
+		out, err := exec.Command("make", append([]string{"--no-print-directory"}, target...)...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%s%w", out, err)
+		}
+		fmt.Print(string(out[bytes.LastIndexByte(bytes.TrimSpace(out), '\n')+1:]))
 		return nil
 	}
-	out, err := exec.Command("make", "--no-print-directory", "field", "KILLS=20").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%s%w", out, err)
-	}
-	fmt.Print(string(out[bytes.LastIndexByte(bytes.TrimSpace(out), '\n')+1:]))
-	return nil
 }
 
 // format lists the files gofmt would change. Files that git ignores are nobody's business.

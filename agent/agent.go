@@ -32,6 +32,7 @@ type Parts struct {
 	Verbs    []actuators.Verb // beside the agent's own ping and sample
 	Allow    []string         // what of them the cloud may ask for
 	Updates  *Updates         // nil where nothing can be updated
+	Crashes  Crashes          // reads what the kernel left of its crashes; nil where nobody does
 	Relays   []string         // outputs the shadow may hold at a level, by the verb relay.set
 	Watch    func([]string)   // takes the list of units whose state is reported; nil where there are none
 	Settings Settings         // what the configuration says
@@ -46,6 +47,9 @@ type Parts struct {
 	// Side is what else runs beside the agent's own parts, such as its status socket.
 	Side []func(ctx context.Context) error
 }
+
+// Crashes reads what the kernel left of its crashes, newest first. What could be read comes with the error of what could not.
+type Crashes = func(ctx context.Context) ([]board.Crash, error)
 
 // Policy is the numbers an agent goes by. The zero value of each means its default.
 type Policy struct {
@@ -266,6 +270,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	if a.updates != nil {
 		working = append(working, start(work, "updates", a.updates.run))
+	}
+	if a.parts.Crashes != nil {
+		c := &crashes{read: a.parts.Crashes, files: a.parts.Board.Files, clock: a.parts.Board.Clock, log: a.parts.Log, facts: a.parts.Board.Facts, record: a.keep}
+		working = append(working, start(work, "crashes", c.run))
 	}
 	for _, side := range a.parts.Side {
 		working = append(working, start(work, "side", side))

@@ -39,6 +39,7 @@ type core struct {
 	relays   func(ctx context.Context, name string, on bool) error
 	jobs     func(json.RawMessage) // takes update jobs; nil where there are none
 
+	facts    map[string]any // of the board, as they are reported
 	base     Settings
 	settings Settings
 	desired  *desired
@@ -107,7 +108,7 @@ func newCore(a *Agent) *core {
 		ask: make(chan func(*core)), leave: make(chan struct{}), gone: make(chan struct{}),
 		schedule: make(chan []collectors.Schedule, 1),
 		puts:     a.drain.in, linked: a.drain.link,
-		base: p.Settings, settings: p.Settings, batch: batch{limit: a.batchLimit()},
+		facts: factsTree(p.Board.Facts), base: p.Settings, settings: p.Settings, batch: batch{limit: a.batchLimit()},
 		latest: map[series]collectors.Sample{}, streams: map[string]bool{"collector": true},
 	}
 	c.outbox.gap = a.recorder.gap

@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"context"
 	"encoding/json"
+	"log/slog"
 	"time"
 
 	"holdfast/agent/shadow"
@@ -86,4 +88,14 @@ func (d Desired) InForce() shadow.Document { return d.d.inForce() }
 // Verdict judges a trial that began at since, with the link down from down on (zero: it is up).
 func Verdict(since, down, now time.Time, hold, grace time.Duration) (commit bool, rollBack string) {
 	return trial{since, down}.verdict(now, hold, grace)
+}
+
+// FactsTree is what the reported state has of a board's facts.
+var FactsTree = factsTree
+
+// TellCrashes tells of what is new among crashes.
+func TellCrashes(ctx context.Context, files board.Files, facts board.Facts, read func(context.Context) ([]board.Crash, error),
+	record func(context.Context, string, map[string]any) error) error {
+	c := crashes{read: read, files: files, log: slog.New(slog.DiscardHandler), facts: facts, record: record}
+	return c.tell(ctx)
 }

@@ -13,6 +13,7 @@ import (
 	"holdfast/actuators"
 	"holdfast/agent/link"
 	"holdfast/agent/shadow"
+	"holdfast/board"
 	"holdfast/board/strict"
 	"holdfast/collectors"
 )
@@ -334,9 +335,36 @@ func (c *core) stateTree(figures [3]float64) map[string]any {
 			who[k] = v
 		}
 	}
+	maps.Copy(who, c.facts)
 	t["board"] = who
 	if relays := c.relayLevels(); len(relays) > 0 {
 		t["relays"] = relays
+	}
+	return t
+}
+
+// factsTold bounds the facts in a report, which shares the shadow's room with everything else.
+const factsTold = 1 << 10
+
+// factsTree is what the board says of itself, as the reported state has it. What is told at length is in the status of
+// the device only: of watchdogs the reported state has the identity of each that somebody feeds.
+func factsTree(f board.Facts) map[string]any {
+	t := map[string]any{}
+	for k, v := range map[string]string{"revision": f.Revision, "profile": f.Profile, "reset": string(f.Reset), "reset_words": f.ResetWords, "root": f.Root} {
+		if v != "" && len(v) <= factsTold/8 {
+			t[k] = v
+		}
+	}
+	if len(f.Compatible) > 0 && len(f.Compatible[0]) <= factsTold/8 {
+		t["compatible"] = f.Compatible[0]
+	}
+	if f.Profile != "" {
+		t["profile_verified"] = f.Verified
+	}
+	for _, w := range f.Watchdogs {
+		if w.Active && len(w.Identity) <= factsTold/8 {
+			t["watchdog"] = w.Identity
+		}
 	}
 	return t
 }

@@ -15,6 +15,7 @@ type Status struct {
 	Version  string            `json:"version"`
 	Session  string            `json:"session"`
 	Board    board.Identity    `json:"board"`
+	Facts    board.Facts       `json:"facts"`
 	Uptime   float64           `json:"uptime_seconds"`
 	Time     time.Time         `json:"time"`
 	Trusted  bool              `json:"clock_trusted"`
@@ -73,7 +74,7 @@ func (c *core) status() Status {
 	now := c.clock.Now()
 	doc := c.desired.inForce()
 	s := Status{
-		Version: c.parts.Version, Session: c.recorder.session, Board: c.parts.Board.Identity, Time: now.UTC(),
+		Version: c.parts.Version, Session: c.recorder.session, Board: c.parts.Board.Identity, Facts: c.parts.Board.Facts, Time: now.UTC(),
 		Uptime: now.Sub(c.parts.Policy.StartUp).Seconds(), Trusted: c.clock.Trusted(),
 		Link: LinkStatus{Up: c.link.up, Since: c.link.since.UTC(), Broker: c.link.broker, Reconnects: max(c.link.reconnects, 1) - 1},
 		Shadow: ShadowStatus{Epoch: doc.Epoch, Version: doc.Version, Trial: c.desired.doc.Trial != nil,

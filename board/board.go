@@ -60,6 +60,7 @@ type Watcher interface {
 // A Board is one machine. Every field may be nil or empty on a board that lacks the part, except Clock, Files and Logs.
 type Board struct {
 	Identity Identity
+	Facts    Facts
 	Root     string // the directory below which proc and sys lie: "/" on a real machine
 	Clock    Clock
 	Lines    map[string]Line // by the name the configuration gives them

@@ -3,67 +3,18 @@
 # that runs systemd, and looks at everything the package promises. Wants root, Debian, mmdebstrap and a mirror.
 #
 #	packaging/test-deb.sh dist
-set -euo pipefail
 dist=${1:-dist}
-arch=$(dpkg --print-architecture)
-deb=$(ls "$dist"/holdfast_*_"$arch".deb)
-ctl=$(ls "$dist"/holdfastctl_*_"$arch".deb)
-base=${HOLDFAST_TEST_ROOT:-/var/tmp/holdfast-debian-root.tar} # kept, because it takes minutes to make
-work=$(mktemp -d /var/tmp/holdfast-deb.XXXXXX)
-root=$work/root
-booted=
-passed=0 failed=0
-
-end() {
-	if [ -n "$booted" ]; then kill -KILL "$booted" 2>/dev/null && wait "$booted" 2>/dev/null || true; fi
-	for _ in $(seq 20); do # the kernel needs a moment to let the last processes go
-		find /sys/fs/cgroup -depth -type d -path "*/holdfast-test-${booted:-none}*" -exec rmdir {} \; 2>/dev/null || true
-		find /sys/fs/cgroup -maxdepth 2 -name "holdfast-test-${booted:-none}" 2>/dev/null | grep -q . || break
-		sleep 0.3
-	done
-	if ! grep -q " $work" /proc/mounts; then rm -rf "$work"; fi
-}
-trap end EXIT
-
-check() { # what, then a command that must succeed
-	local what=$1
-	shift
-	if "$@" >"$work/said" 2>&1; then
-		passed=$((passed + 1))
-	else
-		failed=$((failed + 1))
-		echo "FAIL  $what: $*"
-		sed 's/^/      /' "$work/said"
-	fi
-}
-not() { ! "$@"; }
-inside() { chroot "$root" env DEBIAN_FRONTEND=noninteractive "$@"; }
-is() { # path, then mode, owner and group as stat prints them
-	local found
-	found=$(inside stat -c '%a %U %G' "$1")
-	[ "$found" = "$2" ] || { echo "$1 is $found"; false; }
-}
+. packaging/root.sh
 files() { inside find / -xdev \( -path /proc -o -path /run -o -path /var/lib/dpkg -o -path /var/log -o -path /var/cache \
 	-o -path '/etc/*-' -o -path /deb -o -path /var/lib/systemd/deb-systemd-helper-enabled -o -path /tmp \) -prune -o -print | sort; }
 
-[ "$(id -u)" = 0 ] || { echo "skipped: this wants root"; exit 1; }
-if [ ! -s "$base" ]; then
-	command -v mmdebstrap >/dev/null || apt-get install -qq -y --no-install-recommends mmdebstrap >/dev/null
-	mmdebstrap --quiet --format=tar --variant=minbase --include=systemd,systemd-sysv,dbus,ca-certificates bookworm "$base.new"
-	mv "$base.new" "$base"
-fi
-mkdir "$root"
-tar -C "$root" -xpf "$base"
-
 # The version before: the same files by an older name, with another default in its configuration.
 old=$work/old
-mkdir "$old" "$root/deb"
+mkdir "$old"
 dpkg-deb -R "$deb" "$old"
 sed -i 's/^Version: .*/Version: 0.0.0~before/' "$old/DEBIAN/control"
 echo '# a default of the version before' >>"$old/etc/holdfast/holdfast.toml"
 dpkg-deb -b --root-owner-group "$old" "$root/deb/old.deb" >/dev/null
-cp "$deb" "$root/deb/new.deb"
-cp "$ctl" "$root/deb/ctl.deb"
 wants=/etc/systemd/system/multi-user.target.wants/holdfast.service
 toml=/etc/holdfast/holdfast.toml
 
@@ -107,27 +58,7 @@ files >"$work/after"
 check "nothing is left behind" diff "$work/before" "$work/after"
 
 echo "== systemd"
-packaging/boot.sh "$root" >"$work/boot.log" 2>&1 &
-booted=$!
-one=
-for _ in $(seq 100); do
-	one=$(pgrep -P "$booted" | head -n 1) || true
-	[ -n "$one" ] && nsenter -t "$one" -a systemctl is-system-running 2>/dev/null | grep -Eq 'running|degraded' && break
-	sleep 0.3
-done
-inside() { nsenter -t "$one" -a env DEBIAN_FRONTEND=noninteractive HOME=/root "$@"; }
-active() { inside systemctl is-active "$1"; }
-within() { # seconds, then a command that must succeed by then
-	local end=$((SECONDS + $1))
-	shift
-	while ! "$@"; do
-		[ "$SECONDS" -lt "$end" ] || return 1
-		sleep 0.3
-	done
-}
-replaced() { # the process that ran before
-	inside sh -c "pid=\$(systemctl show -P MainPID holdfast); [ \$pid != 0 ] && [ \$pid != $1 ]"
-}
+boot
 check "systemd is process 1" inside sh -c '[ "$(cat /proc/1/comm)" = systemd ]'
 check "installs" inside dpkg -i /deb/old.deb
 check "the warden listens" active holdfast-warden.socket
@@ -202,5 +133,4 @@ check "purges" inside dpkg -P holdfast
 check "no unit is left" not inside systemctl cat holdfast.service holdfast-warden.socket
 check "no failed unit" inside sh -c '! systemctl --failed --no-legend | grep -q holdfast'
 
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+verdict

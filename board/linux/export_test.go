@@ -5,6 +5,10 @@ var (
 	ParseMounts    = parseMounts
 	ParseCmdline   = parseCmdline
 	ParseEnvConfig = parseEnvConfig
+	ParseDump      = parseDump
+	ParseRAUC      = parseRAUC
+	ParseMender    = parseMender
+	PairLabels     = pairLabels
 )
 
 // Mounted returns what fuzzing compares of a mount.

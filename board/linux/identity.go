@@ -35,6 +35,18 @@ func Identity(root string) board.Identity {
 	return id
 }
 
+// compatibleBytes bounds the device tree's list; boards have less than 200 bytes.
+const compatibleBytes = 4 << 10
+
+// Compatible returns what the device tree's root calls itself, most particular first; nil where there is none.
+func Compatible(root string) []string {
+	text, err := readSmall(filepath.Join(root, "proc/device-tree/compatible"), compatibleBytes)
+	if err != nil || strings.Trim(text, "\x00") == "" {
+		return nil
+	}
+	return strings.Split(strings.TrimRight(text, "\x00"), "\x00")
+}
+
 // SuggestID returns a device id for a machine whose configuration gives none: the host name below root or the first
 // twelve digits of the machine id, reduced to the letters an id may have; "" when there is neither.
 func SuggestID(root string) string {

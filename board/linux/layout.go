@@ -130,6 +130,18 @@ func placeOf(path string, st *unix.Stat_t) (place, error) {
 	return place{}, fmt.Errorf("%s: neither a block device nor a file", path)
 }
 
+// Missing returns why a place of the layout cannot be found, for each that cannot.
+func (l Layout) Missing() (problems []error) {
+	for _, part := range slices.Sorted(maps.Keys(l.Parts)) {
+		for _, id := range []board.SlotID{board.SlotA, board.SlotB} {
+			if _, err := l.find(l.Parts[part][id]); err != nil {
+				problems = append(problems, fmt.Errorf("%s of slot %s: %w", part, id, err))
+			}
+		}
+	}
+	return problems
+}
+
 // slotOf returns the slot that has a part at one of the places, "" when none has.
 func (l Layout) slotOf(places ...place) board.SlotID {
 	for _, part := range slices.Sorted(maps.Keys(l.Parts)) {

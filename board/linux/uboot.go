@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
-	"strings"
 	"time"
 
 	"holdfast/board"
@@ -150,15 +149,8 @@ func (b *UBoot) change(deed uboot.Deed) error {
 	return nil
 }
 
-// reset returns why the machine started, as far as a hardware watchdog tells (WDIOF_CARDRESET of linux/watchdog.h).
+// reset returns why the machine started, as far as it tells.
 func (l Layout) reset() board.Reset {
-	const cardReset = 0x20
-	text, err := readSmall(l.under("sys/class/watchdog/watchdog0/bootstatus"), 64)
-	if err != nil {
-		return ""
-	}
-	if n, err := strconv.ParseUint(strings.TrimSpace(text), 0, 32); err == nil && n&cardReset != 0 {
-		return board.ResetWatchdog
-	}
-	return ""
+	reason, _ := Reset(l.Root)
+	return reason
 }

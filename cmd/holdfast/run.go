@@ -79,7 +79,10 @@ func (o *overrides) load() (config.Config, error) {
 	if o.level != "" {
 		c.Log.Level = o.level
 	}
-	return c, c.Check()
+	if err := c.Check(); err != nil {
+		return c, err
+	}
+	return wire.WithBoard(c)
 }
 
 // unnamed says how to name a broker in the file at path, "" for the usual one.

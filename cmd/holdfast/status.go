@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 
 	"holdfast/agent"
 	"holdfast/agent/local"
+	"holdfast/board"
 	"holdfast/cmd/internal/wire"
 )
 
@@ -66,6 +68,9 @@ func printStatus(w io.Writer, s *agent.Status) error {
 		fmt.Fprintf(&b, "%-9s %s\n", name, fmt.Sprintf(format, args...))
 	}
 	row("device", "%s  %s", s.Board.ID, strings.TrimSpace(s.Board.Model+" "+s.Board.Arch))
+	if line := facts(s.Facts); line != "" {
+		row("board", "%s", line)
+	}
 	row("agent", "%s, up %s, session %s", s.Version, span(s.Uptime), s.Session)
 	if s.Link.Up {
 		row("link", "up for %s to %s, %d reconnects", span(s.Time.Sub(s.Link.Since).Seconds()), s.Link.Broker, s.Link.Reconnects)
@@ -112,6 +117,33 @@ func printStatus(w io.Writer, s *agent.Status) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// facts says in one line what the board says of itself.
+func facts(f board.Facts) string {
+	var all []string
+	add := func(value, format string) {
+		if value != "" {
+			all = append(all, fmt.Sprintf(format, value))
+		}
+	}
+	add(f.Profile, "profile %s")
+	if f.Profile != "" && !f.Verified {
+		all[0] += " (unverified)"
+	}
+	add(f.Revision, "revision %s")
+	if f.Reset != "" {
+		add(string(f.Reset), "started by: %s")
+	} else {
+		add(f.ResetWords, "started by: %s")
+	}
+	add(f.Root, "/ %s")
+	for _, w := range f.Watchdogs {
+		if w.Active {
+			add(cmp.Or(w.Identity, w.Name), "watchdog fed: %s")
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 func orWhole(path string) string {

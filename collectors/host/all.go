@@ -31,7 +31,6 @@ func All(o Options) []collectors.Source {
 		&Disk{Root: o.Root, Mounts: o.Mounts, Statfs: o.Statfs},
 		&DiskIO{Root: o.Root, Devices: o.Disks, Now: o.Now},
 		&Network{Root: o.Root, Interfaces: o.Interfaces, Now: o.Now},
-		&Temperature{Root: o.Root, Now: o.Now},
 		&Processes{Root: o.Root, Now: o.Now},
 		&Files{Root: o.Root},
 		&Uptime{Root: o.Root},

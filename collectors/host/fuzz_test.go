@@ -56,11 +56,8 @@ func FuzzMountinfo(f *testing.F) {
 func FuzzDiskstats(f *testing.F) { fuzz(f, "disk_io", "proc/diskstats") }
 func FuzzNetDev(f *testing.F)    { fuzz(f, "network", "proc/net/dev", "", "\n", "a\nb\n:") }
 func FuzzSpeed(f *testing.F)     { fuzz(f, "network", "sys/class/net/eth0/speed", "4294967295", "-1") }
-func FuzzTemp(f *testing.F) {
-	fuzz(f, "temperature", "sys/class/thermal/thermal_zone0/temp", "-9223372036854775808", "-")
-}
-func FuzzLabel(f *testing.F) {
-	fuzz(f, "temperature", "sys/class/hwmon/hwmon1/temp1_label", "a\x00b\xff\n", "temp2")
+func FuzzBootID(f *testing.F) {
+	fuzz(f, "uptime", "proc/sys/kernel/random/boot_id", "a\x00b\xff\n")
 }
 func FuzzFileNr(f *testing.F) { fuzz(f, "files", "proc/sys/fs/file-nr", "1\t0\t9223372036854775807\n") }
 func FuzzUptime(f *testing.F) { fuzz(f, "uptime", "proc/uptime", "99999999999999999999.9 0") }

@@ -2,7 +2,7 @@
 // root directory.
 //
 // CPU times, memory and network counters come through gopsutil, which knows the formats of twenty years of kernels.
-// What it lacks (pressure, carrier, sensors of both kinds, mounts one by one) or wastes (see DiskIO) is read here, by
+// What it lacks (pressure, carrier, mounts one by one) or wastes (see DiskIO) is read here, by
 // plain system calls into buffers that are kept. A round of all sources took 0.45 ms and 32 KB where it was written.
 //
 // Every source is a struct whose zero value measures the running machine. It keeps what it read last, so it belongs to

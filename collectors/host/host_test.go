@@ -63,14 +63,6 @@ func TestSourcesSayWhatTheFakeRootHolds(t *testing.T) {
 			network wlan0: carrier=true
 			network can0: rx_bytes_per_second=8 tx_bytes_per_second=0 rx_packets_per_second=1 tx_packets_per_second=0 rx_errors_per_second=0 tx_errors_per_second=0 rx_drops_per_second=0 tx_drops_per_second=0 carrier=false
 			`},
-		{"temperature", `
-			temperature cpu-thermal: temperature_celsius=51.234
-			temperature ddr-thermal: temperature_celsius=-1.5
-			temperature cpu-thermal:thermal_zone10: temperature_celsius=49
-			temperature nvme/Composite: temperature_celsius=36.85
-			temperature nvme/temp2: temperature_celsius=40
-			temperature nvme:hwmon2/Composite: temperature_celsius=37
-			`, "same"},
 		{"processes", `
 			processes: total_count=4 running_count=2 blocked_count=1 threads_count=181
 			`, `
@@ -106,7 +98,7 @@ func TestAllKeepsItsOrder(t *testing.T) {
 	for _, s := range host.All(host.Options{}) {
 		names = append(names, s.Name())
 	}
-	const want = "cpu load memory pressure disk disk_io network temperature processes files uptime clock self"
+	const want = "cpu load memory pressure disk disk_io network processes files uptime clock self"
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("All: %s, want %s", got, want)
 	}
@@ -144,7 +136,6 @@ func TestGarbageIsAFault(t *testing.T) {
 		{&host.DiskIO{}, "proc/diskstats", []string{"8 0 sda 1 2\n", "8 0 sda 1 2 3 4 5 6 7 8 9 x 11\n", "8 0 sda 1 2 3 4 5 6 7 8 9 -1 11\n", long}},
 		{&host.Network{}, "proc/net/dev", []string{"", "Inter-|\n", "a\nb\neth0: 1 2\n", "a\nb\neth0: 1 2 3 4 5 6 7 8 9 10 11 x 13 14 15 16\n"}},
 		{&host.Network{}, "sys/class/net/eth0/speed", []string{"", "fast\n"}},
-		{&host.Temperature{}, "sys/class/thermal/thermal_zone0/temp", []string{"warm\n", "-273151\n", "99999999999\n", long}},
 		{&host.Processes{}, "proc/stat", []string{"", "processes 1\n", "processes x\nprocs_running 1\nprocs_blocked 0\n", long}},
 		{&host.Files{}, "proc/sys/fs/file-nr", []string{"", "1 2\n", "1 2 3\n", "a b c\n"}},
 		{&host.Uptime{}, "proc/uptime", []string{"", "soon\n", "NaN 1\n", "1e9 2\n"}},

@@ -65,9 +65,6 @@ func Measures() []collectors.Measure {
 			{"carrier", "truth", "the interface is up and there is a link"},
 			{"speed_bits_per_second", "bit/s", "speed of the link; left out without a link and where the driver does not know"},
 		}),
-		collectors.Describe("temperature", inTemperature, [][3]string{
-			{"temperature_celsius", "°C", "as the sensor says; a sensor that sleeps is left out"},
-		}),
 		collectors.Describe("processes", "", [][3]string{
 			{"total_count", "count", "processes of the whole machine, zombies and kernel threads included"},
 			{"running_count", "count", "tasks that run or want to"},
@@ -102,10 +99,9 @@ func Measures() []collectors.Measure {
 }
 
 const (
-	inCPU         = "none for the whole, `cpu0` and so on for a core"
-	inPressure    = "`cpu` or `io`; that of memory is in the memory source"
-	inDisk        = "the mount point"
-	inDiskIO      = "the device: whole disks, without loop, ram, zram and the boot areas of eMMC unless asked for"
-	inNetwork     = "the interface: without lo, veth and the like unless asked for"
-	inTemperature = "the type of the thermal zone, or chip/label of the hwmon sensor"
+	inCPU      = "none for the whole, `cpu0` and so on for a core"
+	inPressure = "`cpu` or `io`; that of memory is in the memory source"
+	inDisk     = "the mount point"
+	inDiskIO   = "the device: whole disks, without loop, ram, zram and the boot areas of eMMC unless asked for"
+	inNetwork  = "the interface: without lo, veth and the like unless asked for"
 )

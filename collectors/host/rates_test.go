@@ -143,7 +143,7 @@ func TestNamesLeadNowhere(t *testing.T) {
 	}
 }
 
-// The kernel's word for a link that is down, and for a sensor that sleeps. The kernel itself must say it: no file of
+// The kernel's word for a link that is down. The kernel itself must say it: no file of
 // ours can. The loopback has no speed, which every kernel puts as EINVAL.
 func TestEINVALIsNoFault(t *testing.T) {
 	const sleeper = "/sys/class/net/lo/speed"
@@ -151,7 +151,7 @@ func TestEINVALIsNoFault(t *testing.T) {
 		t.Skipf("%s does not answer EINVAL here: %v", sleeper, err)
 	}
 	root := rootOf(t)
-	for _, name := range []string{"sys/class/net/eth0/carrier", "sys/class/net/wlan0/speed", "sys/class/thermal/thermal_zone0/temp"} {
+	for _, name := range []string{"sys/class/net/eth0/carrier", "sys/class/net/wlan0/speed"} {
 		path := root + "/" + name
 		if err := os.RemoveAll(path); err != nil {
 			t.Fatal(err)
@@ -165,29 +165,4 @@ func TestEINVALIsNoFault(t *testing.T) {
 		network wlan0: carrier=true
 		network can0: carrier=false
 		`)
-	if samples := take(t, &host.Temperature{Root: root}); len(samples) != 5 || samples[0].Instance != "ddr-thermal" {
-		t.Error(show(samples))
-	}
-}
-
-func TestSensorsAreListedAnew(t *testing.T) {
-	root, clock := rootOf(t), newTicker()
-	s := &host.Temperature{Root: root, Now: clock.now}
-	count := func(want int) {
-		t.Helper()
-		if samples := take(t, s); len(samples) != want {
-			t.Errorf("%d sensors, want %d:\n%s", len(samples), want, show(samples))
-		}
-	}
-	count(6)
-	write(t, root, "sys/class/thermal/thermal_zone1/temp", "20000\n")
-	clock.pass(9 * time.Minute)
-	count(6)
-	clock.pass(time.Minute)
-	count(7)
-	if err := os.RemoveAll(root + "/sys/class/hwmon/hwmon1"); err != nil {
-		t.Fatal(err)
-	}
-	count(5)
-	expect(t, "after the first nvme went", take(t, s)[4:], "temperature nvme/Composite: temperature_celsius=37\n")
 }

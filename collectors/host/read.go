@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -114,6 +115,23 @@ func odd(path string, said []byte) error {
 		said = said[:40]
 	}
 	return fmt.Errorf("%s: not as expected: %q", path, said)
+}
+
+// label reads a name of at most 64 printable characters, or nothing.
+func label(path string) string {
+	var r reader
+	b, err := r.read(path, smallBytes)
+	if err != nil {
+		return ""
+	}
+	first, _ := line(b)
+	s := strings.Map(func(c rune) rune {
+		if c < ' ' || c > '~' {
+			return -1
+		}
+		return c
+	}, string(first))
+	return strings.TrimSpace(s[:min(len(s), 64)])
 }
 
 // line cuts b after its first line.

@@ -24,7 +24,7 @@ var plan = map[string]string{
 	// leaves
 	"agent/shadow": "board/strict", "agent/spool": "", "agent/digest": "",
 	"update/bsdiff": "board/strict", "update/trust": "board/strict",
-	"board/uboot": "",
+	"board/uboot": "", "board/profile": "", "collectors/doubt": "",
 	// nouns
 	"collectors": "board",
 	"actuators":  "board board/strict",
@@ -39,6 +39,8 @@ var plan = map[string]string{
 	"collectors/units":    "collectors board",
 	"collectors/journal":  "collectors board",
 	"collectors/pins":     "collectors board",
+	"collectors/sensors":  "collectors collectors/doubt",
+	"collectors/i2c":      "collectors collectors/doubt",
 	"actuators/relay":     "actuators board",
 	"actuators/unit":      "actuators board",
 	"actuators/script":    "actuators board",

@@ -16,6 +16,9 @@ type Config struct {
 	Root     string `toml:"root" doc:"The directory below which proc and sys are read. Other than / only for tests."`
 	Vouched  bool   `toml:"clock_vouched" doc:"The wall clock is right without NTP, because the board has a battery-backed clock you answer for."`
 
+	Board            string `toml:"board" doc:"The profile of this board, such as raspberry-pi-4: one of those shipped, or of /etc/holdfast/boards.d. Empty: the one that matches the device tree, if any. See docs/boards.md."`
+	AcceptUnverified bool   `toml:"accept_unverified_board" doc:"Drive outputs by names of a profile that nobody verified on the board itself. A wrong name drives another line."`
+
 	Labels map[string]string `toml:"labels" doc:"Free-form labels, reported in the shadow; the desired ones are added to them."`
 
 	Broker     Broker               `toml:"broker" doc:"The connection to the cloud."`
@@ -27,6 +30,8 @@ type Config struct {
 	Units      Units                `toml:"units" doc:"systemd units."`
 	Journal    Journal              `toml:"journal" doc:"Following the system's log."`
 	Lines      map[string]Line      `toml:"lines" doc:"GPIO lines by name, such as [lines.pump]."`
+	Sensors    map[string]Sensor    `toml:"sensors" doc:"What is believed of sensors, such as [sensors.boiler]; see docs/sensors.md. Of several sections for one measure the first by name counts."`
+	I2C        map[string]I2C       `toml:"i2c" doc:"Chips on I2C buses that no driver of the kernel has, such as [i2c.cellar]; see docs/sensors.md."`
 	Spool      Spool                `toml:"spool" doc:"What is kept when the link is down."`
 	Commands   Commands             `toml:"commands" doc:"What the cloud may ask for."`
 	Limits     Limits               `toml:"limits" doc:"The most that may be done to this machine, whoever asks. Kept by the warden across power cuts; the cloud cannot change them."`

@@ -193,3 +193,45 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatIsBelievedOfSensors(t *testing.T) {
+	c, err := config.Parse("good", []byte("[sensors.boiler]\ninstance = \"28-*\"\nmin = -10\nmax = 95.5\nstuck_after = 30\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := c.Sensors["boiler"]; s.Instance != "28-*" || s.Min == nil || *s.Min != -10 || s.Max == nil || *s.Max != 95.5 || s.StuckAfter != 30 {
+		t.Errorf("sensors = %+v", c.Sensors)
+	}
+	for _, tt := range []struct{ text, problem string }{
+		{"[sensors.a]\ninstance = \"[\"\n", `sensors.a.instance: "[" is not a pattern`},
+		{"[sensors.a]\nmin = 5\nmax = 5\n", "sensors.a.max: not above min"},
+		{"[sensors.a]\nstuck_after = 1\n", "sensors.a.stuck_after: 1 is neither 0 nor"},
+		{"[sensors.\"a/b\"]\nmin = 5\n", "sensors.a/b: a name is 1 to 64"},
+	} {
+		if _, err := config.Parse("bad", []byte(tt.text)); err == nil || !strings.Contains(err.Error(), tt.problem) {
+			t.Errorf("%q: %v, want %s", tt.text, err, tt.problem)
+		}
+	}
+}
+
+func TestChipsOnI2C(t *testing.T) {
+	c, err := config.Parse("good", []byte("[i2c.cellar]\nbus = \"/dev/i2c-1\"\naddress = 0x77\nchip = \"bme280\"\n[i2c.room]\nbus = \"/dev/i2c-1\"\nchip = \"sht4x\"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cellar, room := c.I2C["cellar"], c.I2C["room"]; cellar.At() != 0x77 || room.At() != 0x44 {
+		t.Errorf("addresses %#x and %#x", cellar.At(), room.At())
+	}
+	for _, tt := range []struct{ text, problem string }{
+		{"[i2c.a]\nchip = \"bme280\"\n", `i2c.a.bus: "" is not the path of a bus`},
+		{"[i2c.a]\nbus = \"/dev/i2c-1\"\nchip = \"bme680\"\n", `i2c.a.chip: "bme680" is none of`},
+		{"[i2c.a]\nbus = \"/dev/i2c-1\"\nchip = \"bme280\"\naddress = 0x7a\n", "i2c.a.address: a bme280 has none but 0x76 to 0x77"},
+		{"[i2c.a]\nbus = \"/dev/i2c-1\"\nchip = \"bme280\"\naddress = 0x40\n", "i2c.a.address: a bme280 has none but 0x76 to 0x77"},
+		{"[i2c.a]\nbus = \"/dev/i2c-1\"\nchip = \"ads1115\"\nfull_scale_volts = 12\n", "i2c.a.full_scale_volts: 12 is not"},
+		{"[i2c.a]\nbus = \"/dev/i2c-1\"\nchip = \"ina219\"\nshunt_ohms = -0.1\n", "i2c.a.shunt_ohms: -0.1 is not"},
+	} {
+		if _, err := config.Parse("bad", []byte(tt.text)); err == nil || !strings.Contains(err.Error(), tt.problem) {
+			t.Errorf("%q: %v, want %s", tt.text, err, tt.problem)
+		}
+	}
+}

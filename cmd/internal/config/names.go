@@ -9,10 +9,10 @@ import (
 	"holdfast/board/strict"
 )
 
-// CollectorNames are the sources a section may be for. A board without lines has no gpio.
+// CollectorNames are the sources a section may be for. A board without lines has no gpio, one without chips no i2c.
 func CollectorNames() []string {
-	return []string{"clock", "cpu", "disk", "disk_io", "files", "gpio", "load", "memory", "network", "pressure",
-		"processes", "self", "temperature", "units", "uptime"}
+	return []string{"clock", "cooling", "cpu", "disk", "disk_io", "files", "firmware", "flash", "gpio", "hwmon", "i2c", "iio", "load",
+		"memory", "network", "power_supply", "pressure", "processes", "self", "temperature", "units", "uptime", "w1"}
 }
 
 // CommandNames are the commands that can be allowed.

@@ -245,6 +245,7 @@ func (c *Config) check(file string, text []byte) []error {
 		bad(v >= 0 && v <= 100, key, "%g is not between 0 and 100", v)
 	}
 	c.Update.check(bad, span)
+	c.checkSensors(bad)
 	bad(len(c.Power.Reboot) == 0 || strings.HasPrefix(c.Power.Reboot[0], "/"), "power.reboot", "wants the whole path of a program")
 	errs = append(errs, c.names(file, text)...)
 	slices.SortFunc(errs, func(a, b error) int { return a.(*Error).Line - b.(*Error).Line })

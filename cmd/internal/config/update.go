@@ -13,6 +13,7 @@ import (
 // Update is how the machine is moved from one signed image to the next.
 type Update struct {
 	Bootloader   string          `toml:"bootloader" doc:"What switches between the slots: uboot-rauc, uboot-mender, or model (a bootloader of files, for trying out). Empty: the system is not updated."`
+	FromBoard    bool            `toml:"from_board" doc:"Take bootloader and parts from the board's profile where they are not set here. The system is updated then."`
 	Agent        string          `toml:"agent" doc:"Directory in which the agent's own program is updated, such as /var/lib/holdfast-agent. Empty: the package's is the only one."`
 	Content      string          `toml:"content" doc:"Directory in which bundles of content (rules, models, scripts) are updated, such as /var/lib/holdfast-content. Empty: there are none."`
 	Compatible   []string        `toml:"compatible" doc:"What this board calls itself; a release must name one of them. Empty: what the device tree says."`
@@ -33,7 +34,7 @@ type Update struct {
 	Hooks        string          `toml:"hooks" doc:"Directory of programs that are told of before-download, before-arm, after-commit, after-rollback and progress."`
 	HookLimit    Duration        `toml:"hook_limit" doc:"How long each of them may take."`
 	Battery      int             `toml:"battery_percent" doc:"With less charge and no other supply nothing is updated. 0: whatever the charge."`
-	Parts        map[string]Part `toml:"parts" doc:"What a slot consists of, such as [update.parts.root]; all parts are switched together."`
+	Parts        map[string]Part `toml:"parts" doc:"What a slot consists of, such as [update.parts.root]; all parts are switched together. None: what RAUC's system.conf, Mender's mender.conf or the labels of the partitions say, if they agree."`
 	UBoot        UBoot           `toml:"uboot" doc:"U-Boot's environment."`
 }
 
@@ -76,7 +77,6 @@ var (
 func (u *Update) check(bad func(ok bool, key, problem string, args ...any), span func(d Duration, key string, lo, hi time.Duration)) {
 	on := u.Bootloader != ""
 	bad(!on || slices.Contains(Bootloaders(), u.Bootloader), "update.bootloader", "%q is none of %s", u.Bootloader, strings.Join(Bootloaders(), ", "))
-	bad(!on || len(u.Parts) > 0, "update.parts", "there are none: say where the slots are, as in [update.parts.root] a = \"/dev/…\" b = \"/dev/…\"")
 	for name, p := range u.Parts {
 		key := "update.parts." + name
 		bad(partPattern.MatchString(name), key, "a name is 1 to 32 of a-z, 0-9, '-', '_' and '.'")

@@ -71,6 +71,8 @@ type Options struct {
 	Systemctl func(ctx context.Context, args ...string) ([]byte, error)
 	// Account finds a user of the system.
 	Account func(name string) (uid, gid int, ok bool)
+	// Bus tries whether an I2C bus can be opened.
+	Bus func(path string) error
 	// Step bounds each step towards a broker. 0 is 5 s.
 	Step time.Duration
 }
@@ -105,13 +107,18 @@ func Run(ctx context.Context, o Options) *Report {
 		x.brokers(ctx)
 		x.storage(ctx)
 		x.flash()
+		x.board()
+		x.slots()
+		x.watchdog()
+		x.power()
+		x.i2c(ctx)
 		x.systemd(ctx)
 		x.warden(ctx)
 		x.agent()
 	} else {
 		x.clock()
 		for _, name := range []string{"identity", "certificate", "authorities", "dns", "tcp", "tls", "login", "subscribe", "publish",
-			"state", "spool", "flash", "systemd", "warden", "agent"} {
+			"state", "spool", "flash", "board", "slots", "watchdog", "power", "systemd", "warden", "agent"} {
 			x.skip(name, "", "because the configuration is wrong")
 		}
 	}
@@ -139,6 +146,9 @@ func withDefaults(o Options) Options {
 		o.Systemctl = func(ctx context.Context, args ...string) ([]byte, error) {
 			return exec.CommandContext(ctx, "systemctl", args...).Output()
 		}
+	}
+	if o.Bus == nil {
+		o.Bus = wire.OpenBus
 	}
 	if o.Account == nil {
 		o.Account = account

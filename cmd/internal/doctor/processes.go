@@ -38,16 +38,22 @@ func (x *examination) systemd(ctx context.Context) {
 	defer cancel()
 	var out []byte
 	var err error
-	within(ctx, localLimit, func() {
+	bad := func(why string) {
+		x.add(Check{Name: "systemd", Outcome: Warn, Seen: "systemctl: " + why, Hint: "systemctl status holdfast, as root"})
+	}
+	if !within(ctx, localLimit, func() {
 		out, err = x.o.Systemctl(ctx, "show", "--property=Id,LoadState,UnitFileState,ActiveState,SubState,Result,NRestarts,WatchdogUSec",
 			service, socket)
-	})
+	}) { // what it may still write is not looked at
+		bad("no answer")
+		return
+	}
 	units := ParseShow(out)
 	if err == nil && len(units) < 2 {
 		err = errors.New("no answer")
 	}
 	if err != nil {
-		x.add(Check{Name: "systemd", Outcome: Warn, Seen: "systemctl: " + err.Error(), Hint: "systemctl status holdfast, as root"})
+		bad(err.Error())
 		return
 	}
 	for _, u := range units {

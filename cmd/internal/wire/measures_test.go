@@ -7,8 +7,10 @@ import (
 
 	"holdfast/collectors"
 	"holdfast/collectors/host"
+	"holdfast/collectors/i2c"
 	"holdfast/collectors/journal"
 	"holdfast/collectors/pins"
+	"holdfast/collectors/sensors"
 	"holdfast/collectors/units"
 )
 
@@ -26,6 +28,7 @@ func TestTheMeasuresAreDocumented(t *testing.T) {
 	const path = "../../../docs/measures.md"
 	want := measuresHead +
 		"\n## The machine\n" + collectors.MeasuresMarkdown(host.Measures()) +
+		"\n## Sensors\n" + collectors.MeasuresMarkdown(sensors.Measures()) + collectors.MeasuresMarkdown(i2c.Measures()) +
 		"\n## systemd and its log\n" + collectors.MeasuresMarkdown(units.Measures()) + collectors.MeasuresMarkdown(journal.Measures()) +
 		"\n## GPIO lines\n" + collectors.MeasuresMarkdown(pins.Measures()) +
 		"\n## The collectors themselves\n" + collectors.MeasuresMarkdown(collectors.Measures())

@@ -35,7 +35,7 @@ func deeds(c config.Config, clock board.Clock, supply board.Power, turn chan str
 	}
 	// What takes a service or the machine away is not done over and not replayed.
 	restart.Destructive, scripts.Destructive = true, true
-	verbs := []actuators.Verb{restart, scripts, power.Verb(supply)}
+	verbs := []actuators.Verb{restart, scripts, power.Verb(supply), lastWords(c)}
 	if len(engines) > 0 {
 		verbs = append(verbs, warden.UpdateVerbs(engines)...)
 	}

@@ -147,6 +147,9 @@ type switchboard struct {
 
 // open finds the slots and the bootloader. A model of a bootloader is started here, as a machine starts a real one.
 func (s *switchboard) open(c config.Config, files board.Files, log *slog.Logger, starts bool) error {
+	if err := place(&c, log); err != nil {
+		return err
+	}
 	u := c.Update
 	layout := linux.Layout{Parts: map[string]map[board.SlotID]string{}}
 	for name, p := range u.Parts {
@@ -313,11 +316,7 @@ func compatible(c config.Config) []string {
 	if len(c.Update.Compatible) > 0 {
 		return c.Update.Compatible
 	}
-	raw, err := os.ReadFile(filepath.Join(c.Root, "proc/device-tree/compatible"))
-	if err != nil {
-		return nil
-	}
-	return strings.Split(strings.TrimRight(string(raw), "\x00"), "\x00")
+	return linux.Compatible(c.Root)
 }
 
 // running is what the image says of itself.

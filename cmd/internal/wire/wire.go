@@ -104,7 +104,7 @@ func assemble(o Options) (*Running, error) {
 		return nil, err
 	}
 	r := &Running{base: c, Lines: lines}
-	verbs, ups, side, err := verbs(o, b)
+	verbs, ups, crashes, side, err := verbs(o, b)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func assemble(o Options) (*Running, error) {
 	parts := agent.Parts{
 		Version: o.Version, Board: b, Conn: conn, Dialect: dialect,
 		Spool:   spoolOptions(c),
-		Streams: streams(c, b), Verbs: verbs, Updates: ups, Relays: outputs(c), Watch: func(names []string) { warn(o.Log, "units", watch.Watch(names)) },
+		Streams: streams(c, b), Verbs: verbs, Updates: ups, Crashes: crashes, Relays: outputs(c), Watch: func(names []string) { warn(o.Log, "units", watch.Watch(names)) },
 		Settings: Settings(c),
 		Policy: agent.Policy{Linger: time.Duration(c.Telemetry.Linger), BatchBytes: int(c.Telemetry.BatchBytes),
 			InFlight: c.Telemetry.InFlight, ShadowBytes: int(c.Shadow.LimitBytes), ShadowTrial: time.Duration(c.Shadow.Trial),
@@ -127,6 +127,7 @@ func assemble(o Options) (*Running, error) {
 		Interfaces: host.Filter{Include: c.Network.Include, Exclude: c.Network.Exclude},
 		Self:       func() []collectors.Field { return r.counters() },
 	}), watch)
+	parts.Sources = append(parts.Sources, sensing(c)...)
 	if len(b.Lines) > 0 {
 		parts.Sources = append(parts.Sources, pins.New(b.Lines))
 	}
@@ -179,7 +180,13 @@ func Board(c config.Config) (*board.Board, map[string]*sim.Line, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	b := &board.Board{Identity: id, Root: c.Root, Clock: &linux.Clock{Vouched: c.Vouched}, Files: files, Logs: logs,
+	facts := linux.Facts(c.Root)
+	if p, err := Profile(c); err != nil {
+		return nil, nil, err
+	} else if p != nil {
+		facts.Profile, facts.Verified = p.Name, p.Verified
+	}
+	b := &board.Board{Identity: id, Facts: facts, Root: c.Root, Clock: &linux.Clock{Vouched: c.Vouched}, Files: files, Logs: logs,
 		Lines: map[string]board.Line{}}
 	lines := map[string]*sim.Line{}
 	for name, l := range c.Lines {
@@ -313,7 +320,7 @@ func allowed(c config.Config, verbs []actuators.Verb) ([]string, error) {
 }
 
 // verbs are the deeds of this board: what run can do itself, and what it asks the warden for.
-func verbs(o Options, b *board.Board) (all []actuators.Verb, ups *agent.Updates, side []func(context.Context) error, err error) {
+func verbs(o Options, b *board.Board) (all []actuators.Verb, ups *agent.Updates, crashes agent.Crashes, side []func(context.Context) error, err error) {
 	c := o.Config
 	relays := map[string]relay.Relay{}
 	for name, l := range c.Lines {
@@ -324,21 +331,21 @@ func verbs(o Options, b *board.Board) (all []actuators.Verb, ups *agent.Updates,
 	if len(relays) > 0 {
 		bank, err := relay.New(b.Clock, relays)
 		if err != nil {
-			return nil, nil, nil, err
+			return nil, nil, nil, nil, err
 		}
 		all = append(all, bank.Verb())
 	}
 	all = append(all, tail())
 	client, serve, err := ask(o)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, nil, nil, err
 	}
 	if serve != nil {
 		side = append(side, serve)
 	}
 	powerful, err := deeds(c, b.Clock, nil, nil, described(c))
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, nil, nil, err
 	}
-	return append(all, client.Remote(powerful...)...), updates(o, client, b.Clock), side, nil
+	return append(all, client.Remote(powerful...)...), updates(o, client, b.Clock), crashed(client), side, nil
 }

@@ -96,6 +96,7 @@ func TestTheConfigurationKnowsEveryCollectorThatThereIs(t *testing.T) {
 	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+t.TempDir()+"/none")
 	o := options(t)
 	o.Config.Lines = map[string]config.Line{"pump": {Driver: "sim"}}
+	o.Config.I2C = map[string]config.I2C{"cellar": {Bus: "/dev/i2c-1", Chip: "bme280"}}
 	run := func(name string) error {
 		o.Config.Collectors = map[string]config.Collector{name: {}}
 		r, err := wire.Run(o)
