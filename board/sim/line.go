@@ -1,30 +1,40 @@
 package sim
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"holdfast/board"
 )
 
+// edgeRoom is how many edges are kept for a watcher who is busy; then the oldest goes, as with the kernel.
+const edgeRoom = 256
+
 // A Line is a GPIO line without a chip. It stands for hardware, which several goroutines may touch at a time, so it has
 // a lock. The zero Line is a low input without a name.
 type Line struct {
+	// Since returns how long ago the simulated machine started, for the times of edges. nil: how long ago the line was
+	// first watched.
+	Since func() time.Duration
+
 	name   string
 	output bool
 
-	mu      sync.Mutex
-	level   bool // at the pin
-	told    bool // what an output was last told to drive
-	fault   error
-	turn    uint64
-	watches []chan Edge
+	mu    sync.Mutex
+	level bool // at the pin
+	told  bool // what an output was last told to drive
+	fault error
+	watch *watch // nil while nobody watches
 }
 
-// An Edge is one change of level at the pin.
-type Edge struct {
-	Turn uint64 // counts the changes of this line from 1; a gap means that a watch was not read in time
-	High bool
+// A watch is one Watch under way, under the line's lock.
+type watch struct {
+	queue []board.Edge
+	seq   uint64
+	news  chan struct{} // room for one: there is something to look at
 }
 
 // NewInput returns an input at a level.
@@ -79,31 +89,72 @@ func (l *Line) Level() bool {
 }
 
 // Break makes every read and drive answer with err, as a line does that is busy (EBUSY) or whose chip was unplugged
-// (ENODEV). nil repairs it.
+// (ENODEV), and ends a Watch with it. nil repairs the line.
 func (l *Line) Break(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fault = err
+	l.tell()
 }
 
-// Watch returns the changes at the pin from now on, and a function that ends the watch and closes the channel. Edges
-// beyond room that nobody has read are lost, as a kernel's are, and leave a gap in Edge.Turn.
-func (l *Line) Watch(room int) (edges <-chan Edge, stop func()) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	c := make(chan Edge, room)
-	l.watches = append(l.watches, c)
-	return c, func() {
+// Watch implements board.Watcher, for inputs.
+func (l *Line) Watch(ctx context.Context, f func(board.Edge)) error {
+	w, err := l.begin()
+	if err != nil {
+		return fmt.Errorf("watch line %s: %w", l.name, err)
+	}
+	defer func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		for i, w := range l.watches {
-			if w == c {
-				l.watches = append(l.watches[:i], l.watches[i+1:]...)
-				close(c)
-				return
-			}
+		l.watch = nil
+	}()
+	for {
+		e, more, err := l.next(w)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
+			return fmt.Errorf("watch line %s: %w", l.name, err)
+		case more:
+			f(e)
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-w.news:
 		}
 	}
+}
+
+func (l *Line) begin() (*watch, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.output:
+		return nil, fmt.Errorf("it is an output: %w", board.ErrUnsupported)
+	case l.watch != nil:
+		return nil, errors.New("it is being watched")
+	case l.fault != nil:
+		return nil, l.fault
+	}
+	if l.Since == nil {
+		begun := time.Now()
+		l.Since = func() time.Duration { return time.Since(begun) }
+	}
+	l.watch = &watch{news: make(chan struct{}, 1)}
+	return l.watch, nil
+}
+
+// next takes the oldest edge that waits.
+func (l *Line) next(w *watch) (e board.Edge, more bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(w.queue) == 0 || l.fault != nil {
+		return e, false, l.fault
+	}
+	e = w.queue[0]
+	w.queue = w.queue[1:]
+	return e, true, nil
 }
 
 // change moves the pin and tells who watches. It is called with the lock held.
@@ -112,11 +163,23 @@ func (l *Line) change(high bool) {
 		return
 	}
 	l.level = high
-	l.turn++
-	for _, w := range l.watches {
-		select {
-		case w <- Edge{l.turn, high}:
-		default:
+	if w := l.watch; w != nil {
+		w.seq++
+		if len(w.queue) == edgeRoom {
+			w.queue = w.queue[1:]
 		}
+		w.queue = append(w.queue, board.Edge{High: high, At: l.Since(), Seq: w.seq})
+	}
+	l.tell()
+}
+
+// tell wakes who watches. It is called with the lock held.
+func (l *Line) tell() {
+	if l.watch == nil {
+		return
+	}
+	select {
+	case l.watch.news <- struct{}{}:
+	default: // it will look anyway
 	}
 }

@@ -1,11 +1,16 @@
 package sim_test
 
 import (
+	"context"
 	"errors"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"holdfast/board"
 	"holdfast/board/boardtest"
 	"holdfast/board/sim"
 )
@@ -17,35 +22,56 @@ func TestLineKeepsTheContract(t *testing.T) {
 	})
 }
 
-func TestWatchTellsEveryChangeOnce(t *testing.T) {
-	l := sim.NewOutput("pump", false)
-	all, stop := l.Watch(8)
-	few, stopFew := l.Watch(1)
-	for _, high := range []bool{false, true, true, false, true} {
-		if err := l.Drive(high); err != nil {
-			t.Fatal(err)
+func TestLineKeepsTheContractOfEdges(t *testing.T) {
+	boardtest.TestEdges(t, func(*testing.T) boardtest.EdgeBench {
+		in := sim.NewInput("door", false)
+		return boardtest.EdgeBench{Input: in, Apply: in.Set, Vanish: func() { in.Break(syscall.ENODEV) },
+			Return: func() { in.Set(false); in.Break(nil) }}
+	})
+}
+
+// In a bubble the times of edges are to the nanosecond.
+func TestEdgesHaveTheSimulatedTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, started := sim.NewInput("door", false), time.Now()
+		in.Since = func() time.Duration { return time.Since(started) }
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		var got []board.Edge
+		ended := make(chan error, 1) // the only watch
+		go func() { ended <- in.Watch(ctx, func(e board.Edge) { got = append(got, e) }) }()
+		time.Sleep(time.Minute)
+		in.Set(true)
+		time.Sleep(3 * time.Millisecond)
+		in.Set(false)
+		if err := <-ended; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("watch: %v", err)
 		}
+		if want := []board.Edge{{High: true, At: time.Minute, Seq: 1}, {At: time.Minute + 3*time.Millisecond, Seq: 2}}; !slices.Equal(got, want) {
+			t.Errorf("edges %+v, want %+v", got, want)
+		}
+	})
+}
+
+func TestAnOutputIsNotWatchedNorAnInputTwice(t *testing.T) {
+	if err := sim.NewOutput("pump", false).Watch(t.Context(), nil); !errors.Is(err, board.ErrUnsupported) {
+		t.Errorf("watch of an output: %v", err)
 	}
-	stop()
-	stop() // twice does no harm
-	if err := l.Drive(false); err != nil {
-		t.Fatal(err)
-	}
-	var got []sim.Edge
-	for e := range all {
-		got = append(got, e)
-	}
-	if want := []sim.Edge{{1, true}, {2, false}, {3, true}}; !slices.Equal(got, want) {
-		t.Errorf("edges = %v, want %v", got, want)
-	}
-	if e := <-few; e.Turn != 1 {
-		t.Errorf("first edge = %v", e)
-	}
-	l.Set(true)
-	if e := <-few; e.Turn != 5 {
-		t.Errorf("edge after a loss = %v, want turn 5: the gap tells of the loss", e)
-	}
-	stopFew()
+	synctest.Test(t, func(t *testing.T) {
+		in := sim.NewInput("door", false)
+		ctx, cancel := context.WithCancel(t.Context())
+		go in.Watch(ctx, nil)
+		synctest.Wait()
+		if err := in.Watch(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "it is being watched") {
+			t.Errorf("a second watch: %v", err)
+		}
+		cancel()
+		synctest.Wait()
+		in.Break(syscall.EBUSY)
+		if err := in.Watch(t.Context(), nil); !errors.Is(err, syscall.EBUSY) {
+			t.Errorf("watch of a busy line: %v", err)
+		}
+	})
 }
 
 func TestABrokenLineSaysSoUntilItIsRepaired(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"holdfast/board/sim"
 	"holdfast/collectors"
 	"holdfast/collectors/host"
+	"holdfast/collectors/sensors"
 )
 
 // A machine is a simulated one and the production sources that read it.
@@ -38,8 +39,13 @@ func newMachine(t *testing.T) *machine {
 	for _, mount := range p.Mounts {
 		mounts = append(mounts, mount.Point)
 	}
-	m.sources = host.All(host.Options{Root: p.Dir(), Now: func() time.Time { return m.at }, PerCore: true, Mounts: mounts,
-		Statfs: p.Statfs, Adjtimex: p.Adjtimex})
+	now := func() time.Time { return m.at }
+	m.sources = host.All(host.Options{Root: p.Dir(), Now: now, PerCore: true, Mounts: mounts, Statfs: p.Statfs, Adjtimex: p.Adjtimex})
+	for _, s := range sensors.All(sensors.Options{Root: p.Dir(), Now: now}) {
+		if s.Name() == "temperature" { // the machine has no other sensors
+			m.sources = append(m.sources, s)
+		}
+	}
 	m.round()
 	return m
 }

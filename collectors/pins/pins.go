@@ -1,4 +1,4 @@
-// Package pins is a driver: it reads GPIO lines, and makes lines of periph's pins.
+// Package pins is a driver: it reads GPIO lines, and tells and counts their edges.
 package pins
 
 import (
@@ -13,15 +13,18 @@ import (
 )
 
 // Pins is the source "gpio": one sample a line, with the line's name as instance and the fields level (0 or 1) and high
-// (true or false), or error where the line cannot be read, because it is busy or its chip is gone.
+// (true or false), or error where the line cannot be read, because it is busy or its chip is gone; and of an input whose
+// edges are watched edges_count, rising_count, falling_count and lost_count.
 type Pins struct {
 	lines map[string]board.Line
 	names []string
+	edges *Edges
 }
 
-// New returns the source of these lines. The lines stay the caller's; the map must not be changed any more.
-func New(lines map[string]board.Line) *Pins {
-	return &Pins{lines: lines, names: slices.Sorted(maps.Keys(lines))}
+// New returns the source of these lines. The lines stay the caller's; the map must not be changed any more. edges is the
+// stream that counts, nil where nothing is watched.
+func New(lines map[string]board.Line, edges *Edges) *Pins {
+	return &Pins{lines: lines, names: slices.Sorted(maps.Keys(lines)), edges: edges}
 }
 
 // Name implements collectors.Source.
@@ -42,15 +45,23 @@ func (p *Pins) Collect(ctx context.Context, emit collectors.Emit) error {
 		s := collectors.Sample{Source: "gpio", Instance: name}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("line %s: %w", name, err))
-			emit(*s.Str("error", err.Error()))
-			continue
+			s.Str("error", err.Error())
+		} else {
+			s = level(s, high)
 		}
-		level := 0.0
-		if high {
-			level = 1
-		}
-		s.Fields = []collectors.Field{{Name: "level", Value: collectors.Number(level)}, {Name: "high", Value: collectors.Bool(high)}}
-		emit(s)
+		emit(p.counted(s))
 	}
 	return errors.Join(faults...)
+}
+
+// counted adds the counts of the line's edges.
+func (p *Pins) counted(s collectors.Sample) collectors.Sample {
+	if p.edges == nil {
+		return s
+	}
+	if c, watched := p.edges.Counts(s.Instance); watched {
+		s.Num("edges_count", float64(c.Rising+c.Falling)).Num("rising_count", float64(c.Rising))
+		s.Num("falling_count", float64(c.Falling)).Num("lost_count", float64(c.Lost))
+	}
+	return s
 }

@@ -81,6 +81,7 @@ type Collector struct {
 	Digest   *Duration `toml:"digest" doc:"The window its measures are reduced over; 0s sends every reading."`
 	Deadband *float64  `toml:"deadband" doc:"Send a measure only when it has moved by this share of its last sent value, or ten times the period has passed. 0: always."`
 	PerCore  bool      `toml:"per_core" doc:"For cpu: each core as well."`
+	Edges    *int      `toml:"edges_per_second" doc:"For gpio: how many edges of a line are told in a second; those beyond are counted. 50 where not set, 1 to 1000."`
 }
 
 // Disk is what the disk source looks at.

@@ -87,6 +87,7 @@ func TestWhatIsWrongIsNamedWithItsPlaceAndTheNearestRightKey(t *testing.T) {
 		{"misspelt collector", "[telemetry]\n\n  [collectors.cpuu] # busy\nperiod = \"1s\"\n", `collectors.cpuu: no such collector "cpuu"`, `did you mean "cpu"?`, 3, 4},
 		{"command that there is not", "[commands]\nallow = [\"shell\"]\n", `commands.allow: no such command "shell"`, "there are ping, sample", 2, 1},
 		{"out of range", "[telemetry]\nperiod = \"1ms\"\n", "telemetry.period: 1ms is not between 100ms and 24h", "", 2, 1},
+		{"no edges at all", "[collectors.gpio]\nedges_per_second = 0\n", "collectors.gpio.edges_per_second: not between 1 and 1000", "", 2, 1},
 		{"not TOML", "id = \n", "", "", 1, 6},
 		{"hostile id", "id = \"a/b\"\n", `id: "a/b" is not 1 to 64`, "", 1, 1},
 		{"not an address", "[broker]\nurls = [\"broker.example.com\"]\n", "is not an address such as", "", 2, 1},

@@ -230,6 +230,7 @@ func (c *Config) check(file string, text []byte) []error {
 		if v.Period != nil {
 			span(*v.Period, "collectors."+n+".period", 100*time.Millisecond, 24*time.Hour)
 		}
+		bad(v.Edges == nil || *v.Edges >= 1 && *v.Edges <= 1000, "collectors."+n+".edges_per_second", "not between 1 and 1000")
 		bad(v.Deadband == nil || *v.Deadband >= 0 && *v.Deadband <= 1, "collectors."+n+".deadband", "not between 0 and 1")
 	}
 	for n, v := range c.Lines {

@@ -129,7 +129,13 @@ func assemble(o Options) (*Running, error) {
 	}), watch)
 	parts.Sources = append(parts.Sources, sensing(c)...)
 	if len(b.Lines) > 0 {
-		parts.Sources = append(parts.Sources, pins.New(b.Lines))
+		perSecond := pins.EdgesPerSecond
+		if n := c.Collectors["gpio"].Edges; n != nil {
+			perSecond = *n
+		}
+		edges := pins.NewEdges(b.Lines, b.Clock, perSecond)
+		parts.Sources = append(parts.Sources, pins.New(b.Lines, edges))
+		parts.Streams = append(parts.Streams, edges)
 	}
 	if err := knownSources(c, parts.Sources); err != nil {
 		return nil, err
