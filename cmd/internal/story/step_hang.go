@@ -13,7 +13,11 @@ import (
 // hang is step 4: what hangs is started again by what watches it.
 func (s *site) hang(ctx context.Context) error {
 	from := s.heard.count()
-	_, err := s.in(ctx, "kill -STOP $(systemctl show -p MainPID --value holdfast)")
+	before, err := s.session(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = s.in(ctx, "kill -STOP $(systemctl show -p MainPID --value holdfast)")
 	s.t.check("the agent is stopped (SIGSTOP)", err)
 	s.t.check("systemd's watchdog ends it", s.until(ctx, func() error {
 		out, err := s.in(ctx, "journalctl --no-pager -o cat -u holdfast")
@@ -22,7 +26,18 @@ func (s *site) hang(ctx context.Context) error {
 		}
 		return err
 	}))
-	s.t.check("and starts another, which is on the broker", s.hears(ctx, from, "telemetry", `"seq":1,`))
+	after := ""
+	err = s.until(ctx, func() error {
+		var err error
+		if after, err = s.session(ctx); err == nil && after == before {
+			err = errors.New("it is the one before")
+		}
+		return err
+	})
+	if err == nil {
+		err = s.hears(ctx, from, "telemetry", after)
+	}
+	s.t.check("and starts another, which is on the broker", err)
 
 	from = s.heard.count()
 	// A signal would not stop it: the kernel keeps signals from PID 1. Its control group can be frozen.
@@ -33,7 +48,7 @@ func (s *site) hang(ctx context.Context) error {
 	err = s.console(ctx, inUBoot)
 	s.t.check("the hardware watchdog resets the board", err)
 	s.t.note("%.0f s after the last time it was fed, or a little less; 30 s are set", time.Since(start).Seconds())
-	s.t.check("slot B starts, with lab/2", s.comesUpAs(ctx, s.slot, s.running))
+	s.t.check("slot "+s.slot+" starts, with "+s.running, s.comesUpAs(ctx, s.slot, s.running))
 	s.t.check("and is on the broker", s.hears(ctx, from, "status", `"online":true`))
 	return nil
 }

@@ -89,6 +89,7 @@ var steps = []step{
 	{"U-Boot's environment is damaged", (*site).spoilt},
 	{"no time, a bad link, none", (*site).adverse},
 	{"a full disk", (*site).full},
+	{"what it costs", (*site).figures},
 }
 
 func (s *site) first(ctx context.Context) error {

@@ -27,7 +27,7 @@ rm -rf boot/* usr/share/{doc,man,locale,zoneinfo,i18n,perl,perl5,bash-completion
 	rm -f ldconfig e2* debugfs tipc bridge devlink dcb vdpa genl user* group* dm* fsck* mkfs* mke2fs resize2fs tune2fs dumpe2fs *fdisk \
 		losetup.* swap* chcpu zramctl blkdiscard cfdisk pam_* unix_* newusers chpasswd chgpasswd
 	cd ../lib/systemd
-	rm -f systemd-{networkd,networkd-wait-online,logind,cryptsetup,measure,integritysetup,veritysetup,pcrphase,growfs,makefs,repart,homed,import*}
+	rm -f systemd-{networkd,networkd-wait-online,cryptsetup,measure,integritysetup,veritysetup,pcrphase,growfs,makefs,repart,homed,import*}
 	cd ../aarch64-linux-gnu
 	rm -rf perl perl-base gconv lib{perl,db-5,gnutls,stdc++,p11-kit,unistring,hogweed,nettle,gmp,sepol,semanage,apt-,fdisk,ext2fs}[.-]*
 )
@@ -41,7 +41,7 @@ rm -rf boot/* usr/share/{doc,man,locale,zoneinfo,i18n,perl,perl5,bash-completion
 	done
 )
 for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
-	getty.target systemd-logind.service systemd-user-sessions.service systemd-update-utmp.service \
+	getty.target systemd-user-sessions.service systemd-update-utmp.service \
 	systemd-update-utmp-runlevel.service systemd-pstore.service dev-hugepages.mount dev-mqueue.mount sys-kernel-debug.mount \
 	sys-kernel-tracing.mount kmod-static-nodes.service systemd-ask-password-console.path systemd-ask-password-wall.path \
 	systemd-binfmt.service proc-sys-fs-binfmt_misc.automount systemd-repart.service systemd-firstboot.service \
@@ -49,6 +49,7 @@ for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub
 	systemd-pcrphase.service systemd-pcrphase-sysinit.service systemd-boot-system-token.service modprobe@.service; do
 	ln -sf /dev/null "etc/systemd/system/$unit"
 done
+rm usr/lib/systemd/system/multi-user.target.wants/systemd-logind.service # the bus starts it, when a restart is asked for
 
 mkdir -p "lib/modules/$release" boot data var/lib/systemd
 cp "$kernel/lib/modules/$release"/modules.{order,builtin,builtin.modinfo} "lib/modules/$release/"
