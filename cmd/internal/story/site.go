@@ -39,7 +39,8 @@ type site struct {
 	running  string
 	up       int // the console's line at which the board was last switched on or reset
 	rtc      string
-	marks    int // of mark
+	marks    int  // of mark
+	hasLines bool // the package has holdfast-lines.service
 	undo     []func()
 }
 
@@ -157,6 +158,12 @@ func (s *site) around(ctx context.Context) error {
 		if err := s.do(ctx, "chroot", s.path("tree"), "/bin/chgrp", "holdfast", "/etc/holdfast/"+to); err != nil {
 			return err
 		}
+	}
+	if _, err := os.Stat(s.path("tree/usr/lib/systemd/system/holdfast-lines.service")); err == nil {
+		if err := s.do(ctx, "sh", "-c", "cat guest/lines.toml >>tree/etc/holdfast/holdfast.toml"); err != nil {
+			return err
+		}
+		s.hasLines = true
 	}
 	mosquitto := "mosquitto"
 	if _, err := exec.LookPath(mosquitto); err != nil {
