@@ -62,9 +62,12 @@ func put(tree, name, text string, mode os.FileMode) error {
 	return os.Chmod(path, mode)
 }
 
-// image makes the file system of a release. Beside what is changed they are the same: the tree is copied with links, and a
-// file is replaced, or its copy is.
+// image makes the file system of a release. Beside what is changed they are the same.
 func (s *site) image(ctx context.Context, r release) (string, error) {
+	image := s.path(fmt.Sprintf("root-%d.img", r.number))
+	if _, err := os.Stat(image); err == nil {
+		return image, nil
+	}
 	tree := s.path(fmt.Sprintf("tree-%d", r.number))
 	if err := s.do(ctx, "cp", "-a", s.path("tree"), tree); err != nil {
 		return "", err
@@ -79,7 +82,6 @@ func (s *site) image(ctx context.Context, r release) (string, error) {
 			return "", fmt.Errorf("release %s: %w", r.name, err)
 		}
 	}
-	image := s.path(fmt.Sprintf("root-%d.img", r.number))
 	return image, lab.Ext4(ctx, image, slotMiB, tree, "root", rootID)
 }
 

@@ -39,8 +39,9 @@ type site struct {
 	running  string
 	up       int // the console's line at which the board was last switched on or reset
 	rtc      string
-	marks    int  // of mark
-	hasLines bool // the package has holdfast-lines.service
+	made     []chan error // of releases, by number - 1
+	marks    int          // of mark
+	hasLines bool         // the package has holdfast-lines.service
 	undo     []func()
 }
 

@@ -38,18 +38,32 @@ func (s *site) delta(ctx context.Context) error {
 	return s.ended(ctx, "job-2", "committed", "")
 }
 
-// release makes and publishes one, with a delta from the one that the board runs by then.
+// makeReleases makes and publishes all releases but the first, one after the other, while the story goes on.
+func (s *site) makeReleases(ctx context.Context) {
+	s.made = make([]chan error, len(releases))
+	for i := range s.made {
+		s.made[i] = make(chan error, 1) // what came of it, for who waits later
+	}
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i, r := range releases[1:] {
+			s.made[i+1] <- s.publish(ctx, r)
+		}
+	}()
+	s.later(func() { stop(); <-done })
+}
+
+// release waits until one is published.
 func (s *site) release(ctx context.Context, number int) error {
-	r := releases[number-1]
-	image, err := s.image(ctx, r)
-	if err != nil {
+	select {
+	case err := <-s.made[number-1]:
+		s.t.note("%s %s; it is published", releases[number-1].name, releases[number-1].about)
 		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	if err := s.publish(ctx, r, image); err != nil {
-		return err
-	}
-	s.t.note("%s %s; its delta is made", r.name, r.about)
-	return nil
 }
 
 // cutInStaging cuts the power when a third of the slot is written.
@@ -120,7 +134,7 @@ func (s *site) ended(ctx context.Context, job, result, reason string) error {
 	if err == nil && !regexp.MustCompile(`"`+job+`"[^}]*"result":"`+result+`"[^}]*`+reason).MatchString(out) {
 		err = fmt.Errorf("it says %s", out)
 	}
-	s.t.check(fmt.Sprintf("the board's history has %s as %s %s", job, result, reason), err)
+	s.t.check(strings.TrimSpace(fmt.Sprintf("the board's history has %s as %s %s", job, result, reason)), err)
 	return nil
 }
 

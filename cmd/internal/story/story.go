@@ -24,6 +24,7 @@ func inside(ctx context.Context, o options) error {
 	if o.try {
 		return s.try(ctx)
 	}
+	s.makeReleases(ctx)
 	for i, step := range steps {
 		number := fmt.Sprint(i + 1)
 		if i > 0 && len(o.only) > 0 && !slices.Contains(o.only, number) {
@@ -66,12 +67,21 @@ func (s *site) set(ctx context.Context) error {
 			_ = s.m.Close()
 		}
 	})
-	return s.publish(ctx, releases[0], image)
+	return s.publish(ctx, releases[0])
 }
 
-// publish makes a release public.
-func (s *site) publish(ctx context.Context, r release, image string) error {
-	_, err := s.ctl(ctx, "release", "add", "repo", r.name, "--keys", "keys", "--compatible", "holdfast,lab", "--image", "root="+image, "--deltas", "1", "--publish")
+// publish makes a release public, with a delta from the one that the board runs when it gets it.
+func (s *site) publish(ctx context.Context, r release) error {
+	image, err := s.image(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(image)
+	args := []string{"release", "add", "repo", r.name, "--keys", "keys", "--compatible", "holdfast,lab", "--image", "root=" + image, "--publish"}
+	if r.number > 1 {
+		args = append(args, "--from", releases[min(r.number, 3)-2].name)
+	}
+	_, err = s.ctl(ctx, args...)
 	return err
 }
 
