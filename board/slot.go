@@ -82,6 +82,9 @@ const (
 
 // Boot is the bootloader's switch between the slots. Each call is durable when it returns, leaves the switch as it was or
 // as it should be if the power goes in the middle, and may be done twice.
+//
+// One thing some bootloaders cannot keep: what is armed may be forgotten in a power cut, where the bootloader hears of it
+// in a warm restart alone (the Raspberry Pi's tryboot). Facts say so then: Next is Booted, and it may be armed again.
 type Boot interface {
 	Facts() (BootFacts, error)
 	// Arm makes the next boot try the slot, once: if that boot is not committed, the one after it leads back to the slot

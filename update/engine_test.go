@@ -111,6 +111,27 @@ func TestAPowerCutDuringATrialIsNotTheReleasesFault(t *testing.T) {
 	}
 }
 
+// The Raspberry Pi's firmware hears of a trial in a warm restart alone. What a cut makes it forget was never tried.
+func TestWhatAPowerCutForgetsIsArmedAgain(t *testing.T) {
+	for _, tt := range []struct {
+		reset  board.Reset
+		times  int
+		result update.Result
+		trials int
+	}{
+		{board.ResetPower, 5, update.Committed, 1},
+		{"", 2, update.Committed, 1},
+		{"", 3, update.RolledBack, 0}, // who does not know why it started counts
+	} {
+		m := newMachine(releases())
+		m.loader.Reset = tt.reset
+		m.forgets = tt.times
+		if got := m.do(t, "job-1", "pump/2"); got.Result != tt.result || got.Trials != tt.trials || m.forgets != 0 {
+			t.Errorf("reset %q, forgotten %d times: %+v, %d left", tt.reset, tt.times, got, m.forgets)
+		}
+	}
+}
+
 func TestStartsWithoutAVerdictCountWhereTheBoardKnowsNoReason(t *testing.T) {
 	m := newMachine(releases())
 	m.healthy = func(string) bool {

@@ -92,6 +92,7 @@ type machine struct {
 	runs     string // the release that the slot held when the machine started
 	up       time.Time
 	restart  bool // it was asked for
+	forgets  int  // so many starts come without what was armed
 	backward int  // how often out of a trial
 	fetched  *counts
 	next     update.Want
@@ -139,6 +140,12 @@ func (m *machine) holds(id board.SlotID) string {
 
 // start plays the machine's start and opens an engine on it.
 func (m *machine) start() error {
+	if f, err := m.loader.Facts(); err == nil && f.Leaving() && m.forgets > 0 {
+		m.forgets--
+		if err := m.loader.Commit(); err != nil {
+			return err
+		}
+	}
 	if _, err := m.loader.Start(); err != nil {
 		return err
 	}

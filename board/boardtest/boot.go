@@ -19,6 +19,8 @@ type Machine struct {
 	// power: Restart comes first. Between them they cover every write. The deed may be a Restart. It is nil where the
 	// power cannot be cut, and in machines that were cut often enough.
 	Cuts func(deed func()) iter.Seq[*Machine]
+	// Forgets says that a power cut takes back what is armed: the bootloader is told by a warm restart, and by nothing else.
+	Forgets bool
 	// Garble makes what the bootloader keeps unreadable. Nil where that cannot be done.
 	Garble func()
 }
@@ -202,8 +204,14 @@ func (c *cutting) run() (states int) {
 	undone := slices.Concat(c.before, []move{restart})
 	done := slices.Concat(c.before, []move{c.deed, restart})
 	paths := [][]move{undone, done}
+	if last := len(c.before) - 1; last >= 0 && c.before[last].name == arm.name && c.open(c.t).Forgets {
+		paths = append(paths, slices.Concat(c.before[:last], []move{restart}), slices.Concat(c.before[:last], []move{c.deed, restart}))
+	}
 	// A start that is cut may have spent the try already.
-	again := [][]move{undone, done, slices.Concat(undone, []move{restart}), slices.Concat(done, []move{restart})}
+	again := slices.Clone(paths)
+	for _, p := range paths {
+		again = append(again, slices.Concat(p, []move{restart}))
+	}
 	m, _ := play(c.t, c.open, c.before...)
 	for cut := range m.Cuts(func() { c.must(c.deed.do(m), "%s", c.deed.name) }) {
 		states++

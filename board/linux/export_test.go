@@ -34,3 +34,8 @@ func (o LineOptions) Over(open func(path string) (GPIOChip, error)) LineOptions 
 
 // Chips is the function of this name, over chips of memory.
 func (o LineOptions) Chips() ([]Chip, error) { return o.chips() }
+
+// Watch has f called after each write of a bootloader's files.
+func (b *GRUB) Watch(f func())    { b.after = f }
+func (b *Tryboot) Watch(f func()) { b.after = f }
+func (b *SDBoot) Watch(f func())  { b.after = f }

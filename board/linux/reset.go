@@ -29,12 +29,14 @@ func Reset(root string) (reason board.Reset, words string) {
 			}
 		}
 	}
-	if rsts, ok := cell(root, "chosen/bootloader/pm_rsts"); ok {
-		const hadPOR = 0x1000 // PM_RSTS_HADPOR_SET
-		if rsts&hadPOR != 0 {
-			reason = board.ResetPower
+	for _, name := range []string{"pm_rsts", "rsts"} { // as its documentation calls it, and as firmware does
+		if rsts, ok := cell(root, "chosen/bootloader/"+name); ok {
+			const hadPOR, hadWRF = 0x1000, 0x20 // PM_RSTS_HADPOR_SET, PM_RSTS_HADWRF_SET: a restart of any kind
+			if rsts&(hadPOR|hadWRF) == hadPOR {
+				reason = board.ResetPower
+			}
+			return reason, fmt.Sprintf("%s: %#x", name, rsts)
 		}
-		return reason, fmt.Sprintf("pm_rsts: %#x", rsts)
 	}
 	return "", ""
 }
@@ -46,11 +48,13 @@ var powerOn = map[string]board.Reset{
 	"watchdog timeout": board.ResetWatchdog, "software reset": board.ResetRequest,
 }
 
-// cell reads a property of the device tree that is one 32-bit number, big-endian.
+// cell reads a property of the device tree that is one 32-bit number, big-endian. /proc/device-tree is a link into /sys,
+// which a service that sees nothing but processes in /proc does not have.
 func cell(root, property string) (uint32, bool) {
-	text, err := readSmall(filepath.Join(root, "proc/device-tree", property), 64)
-	if err != nil || len(text) != 4 {
-		return 0, false
+	for _, tree := range []string{"proc/device-tree", "sys/firmware/devicetree/base"} {
+		if text, err := readSmall(filepath.Join(root, tree, property), 64); err == nil && len(text) == 4 {
+			return binary.BigEndian.Uint32([]byte(text)), true
+		}
 	}
-	return binary.BigEndian.Uint32([]byte(text)), true
+	return 0, false
 }

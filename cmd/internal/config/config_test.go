@@ -94,6 +94,12 @@ func TestWhatIsWrongIsNamedWithItsPlaceAndTheNearestRightKey(t *testing.T) {
 		{"half a certificate", "[broker]\ncert_file = \"a.pem\"\n", "cert_file and key_file go together", "", 2, 1},
 		{"place of a slot", "[update.parts.root]\na = \"root-a\"\nb = \"/dev/mmcblk0p3\"\n", `update.parts.root: "root-a" is neither a path nor PARTLABEL=…`, "", 1, 2},
 		{"attempts in two digits", "[update.uboot]\nattempts = 10\n", "update.uboot.attempts: 10 is not between 1 and 9", "", 2, 1},
+		{"attempts of no script", "[update.grub]\nattempts = 2\n", "update.grub: 2 attempts: want 1, for RAUC's own script, or 3", "", 1, 2},
+		{"one name for both slots", "[update.grub]\na = \"B\"\n", "update.grub: boot name B is that of both slots", "", 1, 2},
+		{"a copy that is none", "[update.grub]\ncopy = \"/boot/grub/grubenv\"\n", "is no absolute path of its own", "", 2, 1},
+		{"partitions of other lengths", "[update.tryboot]\na = 9\nb = 10\n", "update.tryboot: partitions 9 and 10", "", 1, 2},
+		{"no mount point", "[update.systemd_boot]\nesp = \"efi\"\n", `update.systemd_boot.esp: "efi" is no absolute path`, "", 2, 1},
+		{"tryboot without systemd", "[power]\nreboot = [\"/sbin/reboot\"]\n[update]\nbootloader = \"tryboot\"\nparts.root = {a = \"/a\", b = \"/b\"}\n", "with tryboot systemd must restart", "", 2, 1},
 		{"unknown dialect", "[broker]\ndialect = \"xmpp\"\n", "neither plain nor aws", "", 2, 1},
 	} {
 		_, err := config.Parse("test.toml", []byte(tt.text))

@@ -7,12 +7,13 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/board/loaders"
 	"holdfast/update"
 )
 
 // Update is how the machine is moved from one signed image to the next.
 type Update struct {
-	Bootloader   string          `toml:"bootloader" doc:"What switches between the slots: uboot-rauc, uboot-mender, or model (a bootloader of files, for trying out). Empty: the system is not updated."`
+	Bootloader   string          `toml:"bootloader" doc:"What switches between the slots: uboot-rauc, uboot-mender, grub, tryboot (Raspberry Pi), systemd-boot, or model (a bootloader of files, for trying out). Empty: the system is not updated."`
 	FromBoard    bool            `toml:"from_board" doc:"Take bootloader and parts from the board's profile where they are not set here. The system is updated then."`
 	Agent        string          `toml:"agent" doc:"Directory in which the agent's own program is updated, such as /var/lib/holdfast-agent. Empty: the package's is the only one."`
 	Content      string          `toml:"content" doc:"Directory in which bundles of content (rules, models, scripts) are updated, such as /var/lib/holdfast-content. Empty: there are none."`
@@ -36,6 +37,9 @@ type Update struct {
 	Battery      int             `toml:"battery_percent" doc:"With less charge and no other supply nothing is updated. 0: whatever the charge."`
 	Parts        map[string]Part `toml:"parts" doc:"What a slot consists of, such as [update.parts.root]; all parts are switched together. None: what RAUC's system.conf, Mender's mender.conf or the labels of the partitions say, if they agree."`
 	UBoot        UBoot           `toml:"uboot" doc:"U-Boot's environment."`
+	GRUB         GRUB            `toml:"grub" doc:"GRUB's environment."`
+	Tryboot      Tryboot         `toml:"tryboot" doc:"The Raspberry Pi's autoboot.txt."`
+	SystemdBoot  SystemdBoot     `toml:"systemd_boot" doc:"The entries of systemd-boot."`
 }
 
 // Part is one partition of each slot.
@@ -55,8 +59,31 @@ type UBoot struct {
 	Attempts int    `toml:"attempts" doc:"Starts that uboot-rauc allows a slot that is trusted, before it tries the other. 1 to 9."`
 }
 
+// GRUB is where the bootloader keeps its environment.
+type GRUB struct {
+	Env      string `toml:"env" doc:"The environment block, outside the slots, on a file system that GRUB can write."`
+	Copy     string `toml:"copy" doc:"Its copy, which GRUB's script reads where the first is damaged. Empty: there is none."`
+	A        string `toml:"a" doc:"How GRUB's script calls slot a, in ORDER and in rauc.slot= on the kernel's command line."`
+	B        string `toml:"b" doc:"How it calls slot b."`
+	Attempts int    `toml:"attempts" doc:"Starts that GRUB's script allows a slot that is trusted: 3 with the slots.cfg that comes with Holdfast, 1 with RAUC's."`
+}
+
+// Tryboot is how a Raspberry Pi's firmware is told what to start.
+type Tryboot struct {
+	Autoboot string `toml:"autoboot" doc:"The file autoboot.txt, on the first partition."`
+	A        int    `toml:"a" doc:"Number of slot a's boot partition."`
+	B        int    `toml:"b" doc:"Number of slot b's boot partition."`
+}
+
+// SystemdBoot is where systemd-boot looks.
+type SystemdBoot struct {
+	ESP string `toml:"esp" doc:"Where the partition with loader/entries is mounted."`
+}
+
 func defaultUpdate() Update {
 	return Update{
+		GRUB:    GRUB{Env: "/boot/grub/grubenv", Copy: "/boot/grub/grubenv.copy", A: "A", B: "B", Attempts: 3},
+		Tryboot: Tryboot{Autoboot: "/boot/firmware/autoboot.txt", A: 2, B: 3}, SystemdBoot: SystemdBoot{ESP: "/boot/efi"},
 		UBoot:  UBoot{Config: "/etc/fw_env.config", Print: "/usr/bin/fw_printenv", Set: "/usr/bin/fw_setenv", Attempts: 3},
 		Anchor: "/etc/holdfast/root.json", Release: "/usr/lib/holdfast/release.json",
 		Settle: Duration(30 * time.Second), Deadline: Duration(10 * time.Minute), BackOff: Duration(time.Hour), Trials: 3,
@@ -65,7 +92,9 @@ func defaultUpdate() Update {
 }
 
 // Bootloaders are those that can be named.
-func Bootloaders() []string { return []string{"uboot-rauc", "uboot-mender", "model"} }
+func Bootloaders() []string {
+	return []string{"uboot-rauc", "uboot-mender", "grub", "tryboot", "systemd-boot", "model"}
+}
 
 var (
 	partPattern       = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,31}$`)
@@ -88,6 +117,7 @@ func (u *Update) check(bad func(ok bool, key, problem string, args ...any), span
 	bad(u.Agent == "" || filepath.IsAbs(u.Agent), "update.agent", "%q is no absolute path", u.Agent)
 	bad(u.Content == "" || filepath.IsAbs(u.Content) && u.Content != u.Agent, "update.content", "%q is no absolute path of its own", u.Content)
 	bad(u.UBoot.Attempts >= 1 && u.UBoot.Attempts <= 9, "update.uboot.attempts", "%d is not between 1 and 9", u.UBoot.Attempts)
+	u.checkLoaders(bad)
 	bad(u.Repository == "" || repositoryPattern.MatchString(u.Repository), "update.repository", "%q is neither a directory nor an address such as https://updates.example.com/pump", u.Repository)
 	for _, r := range u.Repositories {
 		bad(repositoryPattern.MatchString(r), "update.repositories", "%q is neither a directory nor an address such as https://updates.example.com/", r)
@@ -102,4 +132,16 @@ func (u *Update) check(bad func(ok bool, key, problem string, args ...any), span
 	span(u.HookLimit, "update.hook_limit", time.Second, 24*time.Hour)
 	bad(u.Trials >= 1 && u.Trials <= 10, "update.trials", "%d is not between 1 and 10", u.Trials)
 	bad(u.Battery >= 0 && u.Battery <= 100, "update.battery_percent", "%d is not between 0 and 100", u.Battery)
+}
+
+// checkLoaders finds what is wrong with the bootloaders' own sections.
+func (u *Update) checkLoaders(bad func(ok bool, key, problem string, args ...any)) {
+	err := loaders.GRUB{Names: [2]string{u.GRUB.A, u.GRUB.B}, Attempts: u.GRUB.Attempts}.Check()
+	bad(err == nil, "update.grub", "%v", err)
+	err = loaders.Tryboot{Parts: [2]int{u.Tryboot.A, u.Tryboot.B}}.Check()
+	bad(err == nil, "update.tryboot", "%v", err)
+	for key, name := range map[string]string{"update.grub.env": u.GRUB.Env, "update.tryboot.autoboot": u.Tryboot.Autoboot, "update.systemd_boot.esp": u.SystemdBoot.ESP} {
+		bad(filepath.IsAbs(name), key, "%q is no absolute path", name)
+	}
+	bad(u.GRUB.Copy == "" || filepath.IsAbs(u.GRUB.Copy) && u.GRUB.Copy != u.GRUB.Env, "update.grub.copy", "%q is no absolute path of its own", u.GRUB.Copy)
 }

@@ -67,6 +67,8 @@ type Options struct {
 	Clock  board.Clock
 	Status func(ctx context.Context) (agent.Status, error)
 	Limits func(ctx context.Context) (left map[string]warden.Left, fault string, err error)
+	// Bootloader asks the bootloader; board.ErrUnsupported where the system is not updated.
+	Bootloader func() (wire.Switch, error)
 	// Systemctl runs systemctl with the arguments and returns what it prints.
 	Systemctl func(ctx context.Context, args ...string) ([]byte, error)
 	// Account finds a user of the system.
@@ -114,11 +116,12 @@ func Run(ctx context.Context, o Options) *Report {
 		x.i2c(ctx)
 		x.systemd(ctx)
 		x.warden(ctx)
+		x.bootloader(ctx)
 		x.agent()
 	} else {
 		x.clock()
 		for _, name := range []string{"identity", "certificate", "authorities", "dns", "tcp", "tls", "login", "subscribe", "publish",
-			"state", "spool", "flash", "board", "slots", "watchdog", "power", "systemd", "warden", "agent"} {
+			"state", "spool", "flash", "board", "slots", "watchdog", "power", "systemd", "warden", "bootloader", "agent"} {
 			x.skip(name, "", "because the configuration is wrong")
 		}
 	}
@@ -141,6 +144,9 @@ func withDefaults(o Options) Options {
 	}
 	if o.Limits == nil {
 		o.Limits = func(ctx context.Context) (map[string]warden.Left, string, error) { return wire.Limits(ctx, o.Config) }
+	}
+	if o.Bootloader == nil {
+		o.Bootloader = func() (wire.Switch, error) { return wire.Bootloader(o.Config) }
 	}
 	if o.Systemctl == nil {
 		o.Systemctl = func(ctx context.Context, args ...string) ([]byte, error) {

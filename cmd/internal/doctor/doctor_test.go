@@ -20,6 +20,7 @@ import (
 	"holdfast/board"
 	"holdfast/cmd/internal/config"
 	"holdfast/cmd/internal/doctor"
+	"holdfast/cmd/internal/wire"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -69,6 +70,13 @@ func closedPort(t *testing.T) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// bootloader says which slot comes next, in slot a.
+func bootloader(next board.SlotID, err error, doubts ...string) func() (wire.Switch, error) {
+	return func() (wire.Switch, error) {
+		return wire.Switch{BootFacts: board.BootFacts{Booted: "a", Next: next}, Doubts: doubts}, err
+	}
 }
 
 // find returns the first check of the name.
@@ -250,6 +258,19 @@ func TestProcesses(t *testing.T) {
 		{"record damaged", func(o *doctor.Options) { o.Limits = limits(nil, "torn", nil) }, "warden", doctor.Fail, "torn"},
 		{"used up", func(o *doctor.Options) { o.Limits = limits(map[string]warden.Left{"reboot": {Seconds: 90}}, "", nil) },
 			"warden", doctor.Warn, "the next of class reboot in 1m30s"},
+		{"no bootloader", func(*doctor.Options) {}, "bootloader", doctor.Skipped, "not updated"},
+		{"bootloader answers", func(o *doctor.Options) { o.Bootloader = bootloader("b", nil) }, "bootloader", doctor.OK, "slot a runs, the next start leads to slot b: an update"},
+		{"bootloader is mute", func(o *doctor.Options) { o.Bootloader = bootloader("a", errors.New("ORDER is not set")) }, "bootloader", doctor.Fail, "ORDER is not set"},
+		{"bootloader has doubts", func(o *doctor.Options) { o.Bootloader = bootloader("a", nil, "the copy is damaged") }, "bootloader", doctor.Warn, "the copy is damaged"},
+		{"bootloader wants root", func(o *doctor.Options) {
+			o.UID, o.Bootloader = 1000, bootloader("a", fs.ErrPermission)
+		}, "bootloader", doctor.Skipped, "needs root"},
+		{"bootloader of the configuration", func(o *doctor.Options) {
+			o.Config.Update.Bootloader, o.Config.Update.Parts = "grub", map[string]config.Part{"root": {A: "/none/a", B: "/none/b"}}
+			o.Config.Update.GRUB.Env = o.Config.Root + "/grubenv"
+			write(t, o.Config.Root+"/proc/cmdline", "rauc.slot=A")
+			write(t, o.Config.Root+"/proc/self/mountinfo", "22 1 0:2 / / rw - rootfs rootfs rw\n")
+		}, "bootloader", doctor.Fail, "no such file"},
 		{"agent is away", func(o *doctor.Options) { o.Status = nil }, "agent", doctor.Warn, "systemctl start holdfast"},
 		{"agent hangs", func(o *doctor.Options) {
 			o.Status = func(context.Context) (agent.Status, error) { return agent.Status{}, errors.New("i/o timeout") }

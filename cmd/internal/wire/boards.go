@@ -105,6 +105,12 @@ func place(c *config.Config, log *slog.Logger) error {
 	for name, p := range f.Parts {
 		c.Update.Parts[name] = config.Part{A: p[board.SlotA], B: p[board.SlotB]}
 	}
+	if g, usual := &c.Update.GRUB, config.Default().Update.GRUB; c.Update.Bootloader == "grub" && f.Bootloader == "grub" && *g == usual {
+		g.A, g.B = f.Names[board.SlotA], f.Names[board.SlotB]
+		if f.GrubEnv != "" {
+			g.Env, g.Copy = f.GrubEnv, f.GrubEnv+".copy"
+		}
+	}
 	if u := &c.Update.UBoot; u.A == "" && u.B == "" {
 		switch {
 		case c.Update.Bootloader == "uboot-rauc" && f.Bootloader == "uboot-rauc":

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -150,31 +149,12 @@ func (s *switchboard) open(c config.Config, files board.Files, log *slog.Logger,
 	if err := place(&c, log); err != nil {
 		return err
 	}
-	u := c.Update
-	layout := linux.Layout{Parts: map[string]map[board.SlotID]string{}}
-	for name, p := range u.Parts {
-		layout.Parts[name] = map[board.SlotID]string{board.SlotA: p.A, board.SlotB: p.B}
-	}
+	layout := layoutOf(c)
 	var err error
-	switch u.Bootloader {
-	case "uboot-rauc", "uboot-mender":
-		o := linux.UBootOptions{Convention: strings.TrimPrefix(u.Bootloader, "uboot-"), Attempts: u.UBoot.Attempts, Printenv: u.UBoot.Print,
-			Setenv: u.UBoot.Set, Config: u.UBoot.Config}
-		if u.UBoot.A != "" && o.Convention == "rauc" {
-			layout.Names = map[board.SlotID]string{board.SlotA: u.UBoot.A, board.SlotB: u.UBoot.B}
-		} else if u.UBoot.A != "" {
-			a, errA := strconv.Atoi(u.UBoot.A)
-			b, errB := strconv.Atoi(u.UBoot.B)
-			if err := errors.Join(errA, errB); err != nil {
-				return &config.Error{File: "configuration", Problem: "update.uboot: with uboot-mender a and b are partition numbers"}
-			}
-			o.Partitions = [2]int{a, b}
-		}
-		layout.Cmdline = u.UBoot.Cmdline
-		o.Layout = layout
-		s.boot, err = linux.NewUBoot(o)
-	default:
+	if c.Update.Bootloader == "model" {
 		s.boot, err = model(c, files, &layout, log, starts)
+	} else {
+		s.boot, err = bootloader(c, &layout)
 	}
 	if err != nil {
 		return fmt.Errorf("bootloader: %w", err)
