@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"holdfast/cmd/internal/lab"
 )
 
 // A message is one that the subscriber heard.
@@ -138,31 +140,16 @@ func (e *ear) records(from int) (out []record, err error) {
 	return out, nil
 }
 
-// whole reports what is missing of each session's records between the first and the last that were heard from a message on.
+// whole counts the records that were heard from a message on, and reports what is missing between the first and the last of
+// each session.
 func (e *ear) whole(from int) (records int, err error) {
 	all, err := e.records(from)
 	if err != nil {
 		return 0, err
 	}
-	type span struct{ first, last, n uint64 }
-	seen, sessions := map[string]bool{}, map[string]*span{}
+	var tally lab.Tally
 	for _, r := range all {
-		name := fmt.Sprint(r.Session, r.Seq)
-		if seen[name] {
-			continue // at least once, says QoS 1
-		}
-		seen[name] = true
-		s := sessions[r.Session]
-		if s == nil {
-			s = &span{first: r.Seq}
-			sessions[r.Session] = s
-		}
-		s.first, s.last, s.n = min(s.first, r.Seq), max(s.last, r.Seq), s.n+1
+		tally.Add(r.Session, r.Seq)
 	}
-	for name, s := range sessions {
-		if missing := s.last - s.first + 1 - s.n; missing > 0 {
-			err = fmt.Errorf("session %s: %d of records %d to %d are missing", name, missing, s.first, s.last)
-		}
-	}
-	return len(seen), err
+	return tally.Count(), tally.Missing()
 }
