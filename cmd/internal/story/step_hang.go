@@ -51,7 +51,7 @@ func (s *site) hang(ctx context.Context) error {
 	s.t.check("PID 1 is frozen", err)
 	err = s.console(ctx, inUBoot)
 	s.t.check("the hardware watchdog resets the board", err)
-	s.t.note("%.0f s after the last time it was fed, or a little less; 30 s are set", time.Since(start).Seconds())
+	s.t.note("%.0f s later; it resets 30 s after it was last fed", time.Since(start).Seconds())
 	s.t.check("slot "+s.slot+" starts, with "+s.running, s.comesUpAs(ctx, s.slot, s.running))
 	s.t.check("and is on the broker", s.hears(ctx, from, "status", `"online":true`))
 	return nil
