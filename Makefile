@@ -23,7 +23,7 @@ env-riscv64 := GOARCH=riscv64
 env-amd64   := GOARCH=amd64
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test bench bench-delta cut field field-measure lab lab-try fuzz cross sizes man deb nspawn layout clean FORCE
+.PHONY: help build demo test bench bench-delta cut field field-measure lab lab-try storm fuzz cross sizes man deb nspawn layout clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -72,6 +72,12 @@ lab: build $(DIST)/holdfast_$(VERSION)_arm64.deb ## a board in QEMU from its fir
 
 lab-try: build $(DIST)/holdfast_$(VERSION)_arm64.deb ## the board of the lab, and a shell beside it (as root, on Debian)
 	@go build -o bin/story ./cmd/internal/story && bin/story -deb $(DIST)/holdfast_$(VERSION)_arm64.deb -try
+
+# As root on Debian, which brings QEMU and U-Boot; SEED, and a MUTANT to be noticed: no-sync or told-early.
+N ?= 50
+storm: ## cut the power of emulated boards N (50) times in the middle of updates; some 5 minutes
+	@mkdir -p bin && go build -o bin/storm-boards ./cmd/internal/storm && \
+		bin/storm-boards -n $(N) $(if $(SEED),-seed $(SEED)) $(if $(MUTANT),-mutant $(MUTANT))
 
 fuzz: ## fuzz every parser for FUZZTIME (5m) in all
 	@mkdir -p bin && go build -o bin/test .ci/*.go && bin/test -only fuzz -fuzz $(FUZZTIME)

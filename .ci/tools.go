@@ -38,6 +38,8 @@ var tools = []struct{ file, pkg string }{
 	{"mcopy", "mtools"},
 	{"mkimage", "u-boot-tools"},
 	{"cpio", "cpio"},
+	{"nbdinfo", "libnbd-bin"},
+	{"qemu-io", "qemu-utils"},
 }
 
 // absent returns the packages of the tools that are not here.

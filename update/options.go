@@ -65,6 +65,7 @@ const (
 )
 
 func (o Options) orDefaults() Options {
+	o = o.misled()
 	set := func(d *time.Duration, def time.Duration) {
 		if *d <= 0 {
 			*d = def
