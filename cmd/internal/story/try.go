@@ -59,7 +59,7 @@ func board(ctx context.Context, dir, words string) int {
 		return 1
 	}
 	defer sh.Close()
-	out, err := sh.Do(ctx, words)
+	out, err := sh.Do(ctx, "set -o pipefail; {\n"+words+"\n} 2>&1 | cat") // to a pipe: on a terminal programs draw
 	if out != "" {
 		fmt.Println(out)
 	}
