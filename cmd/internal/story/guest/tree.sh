@@ -11,6 +11,7 @@ mkdir "$tree"
 tar -C "$tree" -xpf "$root/root.tar"
 
 # The package as it is installed on a board, by dpkg and its own scripts.
+chroot "$tree" groupadd --system gpio # as distributions for boards have it, with the rule in etc/udev/rules.d
 cp "$deb" "$tree/holdfast.deb"
 chroot "$tree" env DEBIAN_FRONTEND=noninteractive dpkg -i /holdfast.deb
 rm "$tree/holdfast.deb"
