@@ -44,7 +44,10 @@ type Parts struct {
 	Progress func()
 	// Ready is called once, when the agent measures and obeys; it does not wait for the link.
 	Ready func()
-	// Side is what else runs beside the agent's own parts, such as its status socket.
+	// Faults are what is wrong with parts the core does not know, by part, for Status. nil: there are none.
+	Faults func() map[string]string
+	// Side is what else runs beside the agent's own parts, such as its status socket. It runs before the last good desired
+	// state comes into force.
 	Side []func(ctx context.Context) error
 }
 
@@ -254,6 +257,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	carry, stopLink := context.WithCancelCause(apart)
 	defer stopWork(nil)
 	defer stopLink(nil)
+	var working []<-chan struct{}
+	for _, side := range a.parts.Side {
+		working = append(working, start(work, "side", side))
+	}
 	a.core.recall() // before the first sample
 	a.runner.Sources = a.core.schedules()
 	if r := a.recovery; r.Skipped > 0 || r.CutBytes > 0 {
@@ -263,20 +270,16 @@ func (a *Agent) Run(ctx context.Context) error {
 	drain := start(apart, "spool", a.drain.run)
 	a.core.drained = drain
 	core := start(apart, "core", a.core.run)
-	working := []<-chan struct{}{
+	working = append(working,
 		start(work, "collectors", func(ctx context.Context) error { return a.runner.Run(ctx, a.core.feel) }),
 		start(work, "commands", a.commands.run),
-		start(work, "commands", a.commands.slow),
-	}
+		start(work, "commands", a.commands.slow))
 	if a.updates != nil {
 		working = append(working, start(work, "updates", a.updates.run))
 	}
 	if a.parts.Crashes != nil {
 		c := &crashes{read: a.parts.Crashes, files: a.parts.Board.Files, clock: a.parts.Board.Clock, log: a.parts.Log, facts: a.parts.Board.Facts, record: a.keep}
 		working = append(working, start(work, "crashes", c.run))
-	}
-	for _, side := range a.parts.Side {
-		working = append(working, start(work, "side", side))
 	}
 	if a.parts.Ready != nil {
 		a.parts.Ready()

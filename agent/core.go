@@ -57,7 +57,7 @@ type core struct {
 	awaited  int               // publications that will come back through settled
 	job      jobState
 	askAgain bool            // the question for the desired state was refused
-	locked   map[string]bool // desired levels of outputs whose interlock holds
+	locked   map[string]bool // desired levels of outputs that could not be set yet
 	applied  bool            // some settings were brought into force
 	streams  map[string]bool // sources that speak for themselves, whose samples are not reduced
 	spool    spoolStats

@@ -258,6 +258,41 @@ func TestAWindowKeepsMeasuresApartWhenFieldsComeAndGo(t *testing.T) {
 	}
 }
 
+// A sensor that was gone for a moment answers again when the window ends: that it was gone is told all the same.
+func TestAWindowDoesNotLoseAFaultInItsMiddle(t *testing.T) {
+	var r agent.Reducer
+	at := time.Now()
+	readings := [][]any{{"a", 20.0, "alarm", false, "kind", 1.0}, {"fault", "stuck"}, {"fault", "gone", "alarm", true}, {"a", 22.0, "alarm", false, "kind", "x"},
+		{"a", 20.0, "alarm", false, "kind", 1.0}, {"a", 21.0, "alarm", false}}
+	for window, want := range []map[string]any{
+		{"a": 21.0, "alarm": false, "alarm_count": 1.0, "fault": "gone", "fault_count": 2.0, "kind": "x", "kind_count": 1.0, "readings_count": 4.0},
+		{"a": 20.5, "alarm": false, "kind": 1.0, "readings_count": 2.0},
+	} {
+		for i := range 4 {
+			if i += 4 * window; i < len(readings) {
+				if _, ok := r.Pass(sample(at.Add(time.Duration(i)*time.Second), readings[i]...), time.Hour, 0); ok {
+					t.Fatal("sent before the window's end")
+				}
+			}
+		}
+		r.Flush(func(s collectors.Sample) {
+			for _, f := range s.Fields {
+				switch _, rest, _ := strings.Cut(f.Name, "_"); rest {
+				case "seconds", "min", "max", "p50", "p95", "p99":
+					continue
+				}
+				if got, want := string(f.Value.AppendJSON(nil)), mustJSON(t, want[f.Name]); got != want {
+					t.Errorf("window %d: %s = %s, want %s", window, f.Name, got, want)
+				}
+				delete(want, f.Name)
+			}
+			if len(want) > 0 {
+				t.Errorf("window %d: left out: %v", window, want)
+			}
+		})
+	}
+}
+
 func TestADeadbandHoldsBackWhatDoesNotMove(t *testing.T) {
 	var r agent.Reducer
 	at := time.Now()

@@ -37,8 +37,10 @@ type reduced struct {
 type reducedField struct {
 	name   string
 	window digest.Window
-	used   bool // in this window
 	gate   digest.Gate
+	used   bool             // in this window
+	last   collectors.Value // of this window
+	count  int              // readings of this window that had the text, or in which it was true
 }
 
 // pass takes a reading and returns what is to be sent of it now, if anything: the reading itself, or the digest of the
@@ -117,12 +119,16 @@ func (one *reduced) digest(s collectors.Sample, window time.Duration) (out colle
 	one.last = s
 	one.count++
 	for i, f := range s.Fields {
-		n, isNumber := f.Value.Number()
-		if _, isTruth := f.Value.Bool(); isTruth || !isNumber {
+		memory := one.field(i, f.Name)
+		if memory == nil {
 			continue
 		}
-		if memory := one.field(i, f.Name); memory != nil {
-			memory.used = true
+		memory.used, memory.last = true, f.Value
+		n, isNumber := f.Value.Number()
+		switch yes, isTruth := f.Value.Bool(); {
+		case isTruth && yes, !isNumber:
+			memory.count++
+		case !isTruth:
 			memory.window.Add(n)
 		}
 	}
@@ -130,30 +136,32 @@ func (one *reduced) digest(s collectors.Sample, window time.Duration) (out colle
 }
 
 // close returns the window's digest: for each number any of its readings had, its mean under the field's name and the
-// rest beside it, and the latest text and truth of the others. What no reading had is forgotten.
+// rest beside it; of the others the latest text or truth, and how many readings had the text or were true where not all
+// were: a fault must not be lost because the sensor mended before the window's end. What no reading had is forgotten.
 func (one *reduced) close() collectors.Sample {
 	s := collectors.Sample{Source: one.last.Source, Instance: one.last.Instance, Time: one.last.Time,
 		Trusted: one.last.Trusted, Fields: make([]collectors.Field, 0, 6*len(one.last.Fields)+2)}
 	s.Num("window_seconds", one.last.Time.Sub(one.began).Seconds())
 	s.Num("readings_count", float64(one.count))
-	for _, f := range one.last.Fields {
-		_, isTruth := f.Value.Bool()
-		if _, isText := f.Value.Text(); isText || isTruth {
-			s.Fields = append(s.Fields, f)
-		}
-	}
 	one.fields = slices.DeleteFunc(one.fields, func(f reducedField) bool { return !f.used })
 	for i := range one.fields {
 		f := &one.fields[i]
-		w := f.window.Summary()
-		if w.Count == 0 { // readings that were no numbers: the window has no value either
+		_, isText := f.last.Text()
+		_, isTruth := f.last.Bool()
+		switch w := f.window.Summary(); {
+		case isText || isTruth:
+			s.Fields = append(s.Fields, collectors.Field{Name: f.name, Value: f.last})
+			if f.count > 0 && f.count < one.count {
+				s.Num(f.name+"_count", float64(f.count))
+			}
+		case w.Count == 0: // readings that were no numbers: the window has no value either
 			s.Num(f.name, math.NaN())
-		} else {
+		default:
 			s.Num(f.name, w.Mean).Num(f.name+"_min", w.Min).Num(f.name+"_max", w.Max)
 			s.Num(f.name+"_p50", w.P50).Num(f.name+"_p95", w.P95).Num(f.name+"_p99", w.P99)
 		}
 		f.window.Reset()
-		f.used = false
+		f.used, f.count = false, 0
 	}
 	one.count = 0
 	return s

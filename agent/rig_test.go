@@ -119,11 +119,11 @@ func (r *rig) start() {
 	p := r.parts
 	p.Board = &board.Board{Identity: board.Identity{ID: device, Model: "sim"}, Clock: r.clock, Files: r.disk.Files("state"),
 		Logs: r.disk.Dir("spool"), Lines: map[string]board.Line{"pump": r.pump}}
-	bank, err := relay.New(r.clock, map[string]relay.Relay{"pump": {Line: r.pump, MinOff: r.minOff}})
+	bank, err := relay.New(relay.Options{Clock: r.clock}, map[string]relay.Relay{"pump": {Line: r.pump, MinOff: r.minOff}})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	p.Verbs = append(slices.Clone(p.Verbs), bank.Verb(), actuators.Verb{Name: "restart", Destructive: true,
+	p.Verbs = append(slices.Clone(p.Verbs), bank.Verbs()[0], actuators.Verb{Name: "restart", Destructive: true,
 		Params: []actuators.Param{{Name: "unit", Kind: actuators.Text}},
 		Do: func(ctx context.Context, args actuators.Args) (actuators.Result, error) {
 			r.deeds = append(r.deeds, args.Text("unit"))

@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"syscall"
@@ -279,6 +280,54 @@ func TestADamagedDesiredIsTold(t *testing.T) {
 		}
 		if !found || r.at("period") != "7s" {
 			t.Errorf("told %v, period %v", found, r.at("period"))
+		}
+	})
+}
+
+func TestOutputsThatSomethingElseSwitchedAreRestored(t *testing.T) {
+	live(t, func(r *rig) {
+		r.start()
+		r.desire(1, `{"relays":{"pump":true}}`)
+		if err := r.agent.Turn(r.t.Context()); err != nil || !r.pump.Level() {
+			t.Fatalf("Turn = %v, pump %t", err, r.pump.Level())
+		}
+		if err := r.pump.Drive(false); err != nil { // as what keeps it safe does
+			t.Fatal(err)
+		}
+		r.pass(time.Hour)
+		if r.pump.Level() {
+			t.Error("the agent switches it by itself")
+		}
+		if err := r.agent.Restore(r.t.Context(), map[string]any{"phase": "safe", "seconds": 7}); err != nil || !r.pump.Level() {
+			t.Errorf("Restore = %v, pump %t", err, r.pump.Level())
+		}
+		r.pass(time.Minute)
+		told := false
+		for _, e := range r.heard("event") {
+			told = told || strings.Contains(fmt.Sprint(e), "safe") && strings.Contains(fmt.Sprint(e), "lines")
+		}
+		if !told {
+			t.Errorf("events %v", r.heard("event"))
+		}
+		r.stop()
+		if err := r.agent.Turn(r.t.Context()); err == nil {
+			t.Error("a stopped agent's loop goes round")
+		}
+	})
+}
+
+func TestALineThatDoesNotObeyIsSetWhenItDoes(t *testing.T) {
+	live(t, func(r *rig) {
+		r.start()
+		r.pump.Break(errors.New("chip is gone"))
+		r.desire(1, `{"relays":{"pump":true}}`)
+		if s := r.status(); !strings.Contains(s.Shadow.Refused["relays.pump"], "chip is gone") {
+			t.Errorf("refused %v", s.Shadow.Refused)
+		}
+		r.pump.Break(nil)
+		r.pass(time.Minute)
+		if s := r.status(); len(s.Shadow.Refused) != 0 || !r.pump.Level() {
+			t.Errorf("refused %v, pump %t", s.Shadow.Refused, r.pump.Level())
 		}
 	})
 }

@@ -146,13 +146,19 @@ func (c *core) apply() {
 	c.reported.dirty = true
 }
 
-// hold switches outputs to their desired levels. One whose interlock holds is tried again until it lets go.
+// holdLimit is how long the core waits for all outputs together: who drives them may be another process, and hang.
+const holdLimit = 2 * time.Second
+
+// hold switches outputs to their desired levels. One whose interlock holds, whose line does not obey or whose process does
+// not answer is tried again until it can be.
 func (c *core) hold(levels map[string]bool) {
+	ctx, stop := context.WithTimeout(context.Background(), holdLimit)
+	defer stop()
 	locked := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(levels)) {
 		path := strict.Join("relays", name)
-		err := c.relays(context.Background(), name, levels[name])
-		if errors.Is(err, actuators.ErrLocked) {
+		err := c.relays(ctx, name, levels[name])
+		if err != nil && !errors.Is(err, actuators.ErrInvalid) && !errors.Is(err, actuators.ErrUnknown) && !errors.Is(err, actuators.ErrDenied) {
 			locked[name] = levels[name]
 		}
 		if _, was := c.refused[path]; err != nil || was {

@@ -99,6 +99,9 @@ func (c *core) status() Status {
 	if c.broken != nil {
 		s.Problems["commands"] = c.broken.Error()
 	}
+	if c.parts.Faults != nil {
+		maps.Copy(s.Problems, c.parts.Faults())
+	}
 	keys := slices.SortedFunc(maps.Keys(c.latest), compareSeries)
 	for _, key := range keys {
 		sample := c.latest[key]

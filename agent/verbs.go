@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"holdfast/actuators"
@@ -86,6 +87,22 @@ func (a *Agent) Reload(ctx context.Context, s Settings) error {
 	return a.core.look(ctx, func(c *core) {
 		c.base = s
 		c.apply()
+		c.report(c.clock.Now())
+	})
+}
+
+// Turn returns when the core loop has gone round: what asks for it shows that the loop does not hang.
+func (a *Agent) Turn(ctx context.Context) error { return a.core.look(ctx, func(*core) {}) }
+
+// Restore switches outputs to their desired levels again, after something else has switched them. With a body that is told
+// as an event of kind "lines".
+func (a *Agent) Restore(ctx context.Context, body map[string]any) error {
+	return a.core.look(ctx, func(c *core) {
+		if body != nil {
+			c.event("lines", body)
+		}
+		c.hold(maps.Clone(c.settings.Relays))
+		c.reported.dirty = true
 		c.report(c.clock.Now())
 	})
 }

@@ -17,7 +17,7 @@ type Facts struct {
 type WatchdogFacts struct {
 	Name           string `json:"name"`
 	Identity       string `json:"identity,omitempty"` // of its driver
-	Active         bool   `json:"active"`             // somebody feeds it
+	Active         bool   `json:"active"`             // somebody feeds it; false also where the kernel does not say
 	TimeoutSeconds int    `json:"timeout_seconds,omitempty"`
 	NoWayOut       bool   `json:"nowayout,omitempty"` // nothing stops it any more
 }
@@ -27,5 +27,4 @@ type PowerFacts struct {
 	Source        string // external or battery; empty where it does not say
 	ChargePercent int    // of the battery that has the least; -1 where there is none
 	Undervoltage  *bool  // nil where it is not told
-	Throttled     uint32 // the flags of a Raspberry Pi's firmware: 0 to 3 as of now, 16 to 19 the same since the start
 }

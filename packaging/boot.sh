@@ -59,6 +59,7 @@ esac
 mkdir -p oldroot
 pivot_root . oldroot
 umount -l /oldroot
+mount --make-rshared / # as on a machine: systemd leaves it alone in a container, and a unit would not see its credentials
 exec env -i container=holdfast-test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd
 '
 exec unshare --cgroup --pid --mount --uts --ipc --net --fork --kill-child -- sh -euc "$inside" boot "$root" "$mounts"

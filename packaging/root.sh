@@ -61,13 +61,21 @@ replaced() { # the process that ran before
 boot() { # systemd of that root, from now on what inside means
 	packaging/boot.sh "$root" >"$work/boot.log" 2>&1 &
 	booted=$!
-	local pid
-	for _ in $(seq 100); do
+	local pid end=$((SECONDS + 180)) # a machine with a lot to do takes a minute
+	while [ "$SECONDS" -lt "$end" ]; do
 		pid=$(pgrep -P "$booted" | head -n 1) || true
-		[ -n "$pid" ] && nsenter -t "$pid" -a systemctl is-system-running 2>/dev/null | grep -Eq 'running|degraded' && break
+		case $([ -z "$pid" ] || nsenter -t "$pid" -a systemctl is-system-running 2>/dev/null) in
+		running | degraded) # of which the exit code says no
+			one=$pid
+			return
+			;;
+		esac
 		sleep 0.3
 	done
-	one=$pid
+	# What comes now would otherwise be done in a chroot of this machine, with its kernel and as its root.
+	echo "FAIL  systemd is not up in $root after 180 s:"
+	sed 's/^/      /' "$work/boot.log"
+	exit 1
 }
 verdict() {
 	echo "$passed passed, $failed failed"

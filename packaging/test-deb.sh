@@ -28,10 +28,12 @@ check "its folder, too" is /etc/holdfast "750 root holdfast"
 check "the program runs" inside holdfast version
 check "its manual page" inside test -e /usr/share/man/man8/holdfast.8
 check "completion that the shell can read" inside bash -n /usr/share/bash-completion/completions/holdfast
+check "the lines are enabled" inside test -L /etc/systemd/system/multi-user.target.wants/holdfast-lines.service
 check "the agent is enabled" inside test -L "$wants"
 check "the warden's socket is enabled" inside test -L /etc/systemd/system/sockets.target.wants/holdfast-warden.socket
-check "units are well formed" inside systemd-analyze verify --man=no holdfast.service holdfast-warden.service holdfast-warden.socket holdfast-trial.service
-for unit in holdfast holdfast-warden holdfast-trial; do
+check "units are well formed" inside systemd-analyze verify --man=no holdfast.service holdfast-warden.service holdfast-warden.socket holdfast-trial.service \
+	holdfast-lines.service holdfast-lines.socket
+for unit in holdfast holdfast-warden holdfast-trial holdfast-lines; do
 	check "$unit is confined" inside sh -c "systemd-analyze security --offline=yes --threshold=15 /usr/lib/systemd/system/$unit.service"
 	inside systemd-analyze security --offline=yes "/usr/lib/systemd/system/$unit.service" --no-pager | tail -n 1
 done
@@ -52,8 +54,10 @@ check "comes back" inside dpkg -i /deb/new.deb
 check "with its configuration" inside grep -q '^id = "edited"' "$toml"
 check "removes again" inside dpkg -r holdfast
 check "purges" inside dpkg -P holdfast
-check "the user is gone" not inside getent passwd holdfast
-check "the group is gone" not inside getent group holdfast
+for name in holdfast holdfast-lines; do
+	check "the user $name is gone" not inside getent passwd "$name"
+	check "the group $name is gone" not inside getent group "$name"
+done
 files >"$work/after"
 check "nothing is left behind" diff "$work/before" "$work/after"
 
@@ -63,6 +67,8 @@ check "systemd is process 1" inside sh -c '[ "$(cat /proc/1/comm)" = systemd ]'
 check "installs" inside dpkg -i /deb/old.deb
 check "the warden listens" active holdfast-warden.socket
 check "the warden takes no memory when idle" not active holdfast-warden.service
+check "without lines nobody owns them" not active holdfast-lines.service
+check "which is no failure" not inside systemctl is-failed holdfast-lines.service
 check "the agent waits for a broker's address" not active holdfast.service
 check "without one it does not start" not inside systemctl start holdfast.service
 check "and says what to do" inside sh -c 'systemctl status holdfast.service | grep -q "hint: set urls"'
@@ -107,6 +113,33 @@ check "its limits are its own" is /var/lib/holdfast-warden "700 root root"
 check "another service is refused" not inside holdfastctl command pump unit.restart unit=dbus.service
 inside setpriv --reuid=nobody --regid=holdfast --clear-groups perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Peer => shift) or die $!' /run/holdfast/warden.sock
 check "the warden answers the agent's user only" within 5 inside sh -c 'journalctl -u holdfast-warden | grep -q "refused a caller.*user 65534"'
+# Lines of memory. Their process is another user's, and what the agent's end means for them is seen in its log.
+inside sh -c "printf '[lines.pump]\ndriver = \"sim\"\noutput = true\n[lines.door]\ndriver = \"sim\"\n' >>$toml"
+check "lines that are configured have an owner" inside systemctl restart holdfast-lines.service holdfast.service
+check "it is active" active holdfast-lines.service
+owner=$(inside systemctl show -P MainPID holdfast-lines)
+check "as its own user" inside sh -c "[ \$(stat -c %U /proc/$owner) = holdfast-lines ]"
+check "which is not in the agent's group" inside sh -c "! id -nG holdfast-lines | tr ' ' '\\n' | grep -qx holdfast"
+check "its socket is root's" is /run/holdfast/lines.sock "660 root holdfast"
+check "the link is up" within 15 inside sh -c 'holdfast status | grep -q "^link *up"'
+check "the agent reads them" within 15 inside sh -c 'holdfast status | grep -q "^gpio door .*level=0"'
+check "the cloud switches them" within 5 inside holdfastctl command pump relay.set name=pump on=true
+check "and for a while" within 5 inside holdfastctl command pump relay.pulse name=pump on=true seconds=0.2
+inside setpriv --reuid=nobody --regid=holdfast --clear-groups perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Peer => shift) or die $!' /run/holdfast/lines.sock
+check "they answer the agent's user only" within 5 inside sh -c 'journalctl -u holdfast-lines | grep -q "refused a caller.*user 65534"'
+first=$(inside systemctl show -P MainPID holdfast)
+inside sh -c "kill -STOP $first"
+check "the agent hangs and they are safe" within 4 inside sh -c 'journalctl -u holdfast-lines | grep -q "no sign of life"'
+inside sh -c "kill -CONT $first"
+check "the agent is back" within 4 inside sh -c 'journalctl -u holdfast-lines | grep -q "beats are back; the outputs stay safe"'
+inside sh -c "kill -KILL $owner"
+check "killed, their owner comes back" within 10 inside sh -c "pid=\$(systemctl show -P MainPID holdfast-lines); [ \$pid != 0 ] && [ \$pid != $owner ]"
+check "and the agent goes on with it" within 15 inside holdfastctl command pump relay.set name=pump on=true
+owner=$(inside systemctl show -P MainPID holdfast-lines)
+inside sh -c "kill -STOP $owner"
+check "hanging, their owner is replaced" within 20 inside sh -c "pid=\$(systemctl show -P MainPID holdfast-lines); [ \$pid != 0 ] && [ \$pid != $owner ]"
+inside sh -c 'grep VmRSS /proc/$(systemctl show -P MainPID holdfast-lines)/status' || true
+
 check "the warden leaves when nobody asks" within 45 not active holdfast-warden.service
 
 first=$(inside systemctl show -P MainPID holdfast)

@@ -3,7 +3,6 @@ package relay_test
 import (
 	"encoding/json"
 	"errors"
-	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -37,7 +36,7 @@ func (c *clock) Timer(time.Duration) (<-chan time.Time, func()) { return nil, fu
 
 func bank(t *testing.T, c *clock, relays map[string]relay.Relay) *relay.Bank {
 	t.Helper()
-	b, err := relay.New(c, relays)
+	b, err := relay.New(relay.Options{Clock: c}, relays)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,8 +45,8 @@ func bank(t *testing.T, c *clock, relays map[string]relay.Relay) *relay.Bank {
 
 func TestTheVerbSwitchesTheLineAndSaysSo(t *testing.T) {
 	pump := &line{}
-	b := bank(t, &clock{now: time.Now()}, map[string]relay.Relay{"pump": {Line: pump}, "fan": {Line: &line{high: true}}})
-	s, err := actuators.NewSet(actuators.Options{Clock: &clock{}, Allow: []string{"relay.set"}}, b.Verb())
+	b := bank(t, &clock{now: time.Now()}, map[string]relay.Relay{"pump": {Line: pump}, "fan": {Line: &line{}, Initial: true}})
+	s, err := actuators.NewSet(actuators.Options{Clock: &clock{}, Allow: []string{"relay.set"}}, b.Verbs()...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,12 +56,12 @@ func TestTheVerbSwitchesTheLineAndSaysSo(t *testing.T) {
 			t.Fatal(err)
 		}
 		r, err := s.Do(t.Context(), "relay.set", args)
-		if err != nil || r["on"] != true || r["name"] != "pump" || r["changed"] != changed || !pump.high || pump.drives != i+1 {
+		if err != nil || r["on"] != true || r["name"] != "pump" || r["changed"] != changed || !pump.high || pump.drives != i+2 {
 			t.Errorf("time %d: %v, %v; the line is %+v", i, r, err, pump)
 		}
 	}
-	if got := b.State(); !maps.Equal(got, map[string]bool{"pump": true, "fan": true}) {
-		t.Errorf("State = %v", got)
+	if got := b.Report().Outputs; len(got) != 2 || !got["pump"].On || got["pump"].Changes != 1 || !got["fan"].On || got["fan"].Changes != 0 {
+		t.Errorf("Report = %+v", got)
 	}
 	if _, err := s.Check("relay.set", json.RawMessage(`{"name":"pmup","on":true}`)); !errors.Is(err, actuators.ErrInvalid) {
 		t.Errorf("an unknown relay: %v", err)
@@ -92,7 +91,7 @@ func TestInterlocksHold(t *testing.T) {
 			t.Errorf("%+v: %v", step, err)
 		}
 	}
-	if l.drives != 4 || !l.high {
+	if l.drives != 5 || !l.high {
 		t.Errorf("the line was driven %d times, high %v", l.drives, l.high)
 	}
 }
@@ -122,8 +121,8 @@ func TestALineThatFailsIsInDoubt(t *testing.T) {
 	if _, err := b.Set("x", true); err == nil || !strings.Contains(err.Error(), "relay x: drive line: gone") {
 		t.Errorf("Set = %v", err)
 	}
-	if len(b.State()) != 0 {
-		t.Errorf("State = %v", b.State())
+	if got := b.Report().Outputs["x"]; got.Known || got.Fault != "gone" {
+		t.Errorf("Report = %+v", got)
 	}
 	l.err = nil
 	if _, err := b.Set("x", false); !errors.Is(err, actuators.ErrLocked) {
@@ -140,10 +139,10 @@ func TestABankIsSafeForManyCallers(t *testing.T) {
 	b := bank(t, &clock{now: time.Now()}, map[string]relay.Relay{"x": {Line: l}})
 	var wg sync.WaitGroup
 	for i := range 50 {
-		wg.Go(func() { _, _ = b.Set("x", i%2 == 0); b.State() })
+		wg.Go(func() { _, _ = b.Set("x", i%2 == 0); b.Report() })
 	}
 	wg.Wait()
-	if l.drives != 50 {
+	if l.drives != 51 {
 		t.Errorf("%d drives", l.drives)
 	}
 }

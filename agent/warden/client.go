@@ -24,14 +24,42 @@ func Unix(path string) Dial {
 }
 
 // A Client asks the server for deeds. Each Do has a connection of its own, so that the server can end when there is
-// nothing to do and nothing is held that could have gone stale. It is safe for concurrent use; the server does one deed
-// at a time.
+// nothing to do and nothing is held that could have gone stale; unless Keeping made it. It is safe for concurrent use; the
+// server does one deed at a time.
 type Client struct {
 	Dial Dial // required
 	// Reach bounds the attempts to get a server that listens and is not busy; 0 means 10 s, less than 0 one attempt.
 	Reach time.Duration
 	// Deed bounds a deed whose context has no deadline; 0 means 10 minutes.
 	Deed time.Duration
+
+	kept chan kept // nil for one that keeps none
+}
+
+// kept is a connection on which the server has answered.
+type kept struct {
+	w  *wire
+	at time.Time
+}
+
+// keepAtMost is how old a connection may be that is used again: less than the server waits for a request.
+const keepAtMost = 10 * time.Second
+
+// Keeping returns a client that uses a connection again, for one who asks often. A deed whose answer did not come on it is
+// asked for once more on another: all deeds must be such as may be done twice. Close ends the one that is kept.
+func (c Client) Keeping() *Client {
+	c.kept = make(chan kept, 1) // one is enough for one who asks one thing after the other
+	return &c
+}
+
+// Close ends the connection that is kept.
+func (c *Client) Close() error {
+	select {
+	case k := <-c.kept:
+		return k.w.conn.Close()
+	default: // also without any: a nil channel has nothing
+		return nil
+	}
 }
 
 // Do has the verb done and returns what it has to say; a result can come with an error. Streams in ctx
@@ -50,16 +78,38 @@ func (c *Client) Do(ctx context.Context, verb string, args actuators.Args, reaso
 	if err != nil {
 		return nil, err
 	}
+	select {
+	case k := <-c.kept:
+		if time.Since(k.at) > keepAtMost {
+			k.w.conn.Close()
+			break
+		}
+		if result, err := c.over(ctx, k.w, ask); !errors.Is(err, ErrLost) || ctx.Err() != nil {
+			return result, err
+		}
+	default:
+	}
 	w, err := c.reach(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", verb, err)
 	}
-	defer w.conn.Close()
+	return c.over(ctx, w, ask)
+}
+
+// over does the deed over a connection, which it closes or keeps.
+func (c *Client) over(ctx context.Context, w *wire, ask *request) (actuators.Result, error) {
 	release := context.AfterFunc(ctx, func() { w.conn.Close() }) // hanging up is what cancels
-	defer release()
 	result, err := exchange(ctx, w, ask)
+	if release() && !errors.Is(err, ErrLost) {
+		select {
+		case c.kept <- kept{w, time.Now()}:
+			return result, err
+		default: // another is kept, or none
+		}
+	}
+	w.conn.Close()
 	if errors.Is(err, ErrLost) && ctx.Err() != nil {
-		return nil, fmt.Errorf("%s: %w: %w", verb, ErrLost, context.Cause(ctx)) // it was we who hung up
+		return nil, fmt.Errorf("%s: %w: %w", ask.Verb, ErrLost, context.Cause(ctx)) // it was we who hung up
 	}
 	return result, err
 }

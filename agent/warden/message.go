@@ -13,10 +13,10 @@ import (
 
 // Errors of Client.Do besides those of package actuators.
 var (
-	ErrBusy        = errors.New("warden is busy")                             // nothing was done
-	ErrUnreachable = errors.New("warden does not answer")                     // nothing was done
-	ErrLost        = errors.New("warden was lost before it answered")         // the deed may have been done
-	ErrStranger    = errors.New("only the agent and root may ask the warden") // nothing was done
+	ErrBusy        = errors.New("whoever does it is busy")                     // nothing was done
+	ErrUnreachable = errors.New("nobody answers")                              // nothing was done
+	ErrLost        = errors.New("whoever does it was lost before it answered") // the deed may have been done
+	ErrStranger    = errors.New("only the agent and root may ask")             // nothing was done
 )
 
 const protocol = 1
@@ -113,7 +113,7 @@ func (r *refusal) Unwrap() error { return r.is }
 
 func refusalOf(code, words string) error {
 	if words == "" {
-		words = "warden: " + code
+		words = "refused: " + code
 	}
 	for _, c := range codes {
 		if c.code == code {

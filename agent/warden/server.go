@@ -90,19 +90,22 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			if s.o.Busy() {
 				continue
 			}
-			s.o.Log.Debug("warden is idle and ends")
+			s.o.Log.Debug("idle, so it ends")
 			return nil
 		case <-ends:
 			active--
 		case conn := <-conns:
 			if err := s.admit(conn, active); err != nil {
-				s.o.Log.Warn("warden refused a caller", "err", err)
+				s.o.Log.Warn("refused a caller", "err", err)
 				continue
 			}
 			active++
 			served.Go(func() {
-				if err := s.serve(ctx, conn); err != nil {
-					s.o.Log.Warn("warden hung up on a caller", "err", err)
+				switch err := s.serve(ctx, conn); {
+				case errors.Is(err, errHungUp):
+					s.o.Log.Info("a caller did not wait for its deed", "err", err)
+				case err != nil:
+					s.o.Log.Warn("hung up on a caller", "err", err)
 				}
 				select {
 				case ends <- struct{}{}:

@@ -112,8 +112,8 @@ func TestOnlyRootAndTheAgentMayAsk(t *testing.T) {
 	}{
 		{0, "true false <nil>\n"},
 		{4711, "true false <nil>\n"},
-		{4712, "<nil> true ping: warden: stranger\n"},
-		{65534, "<nil> true ping: warden: stranger\n"},
+		{4712, "<nil> true ping: refused: stranger\n"},
+		{65534, "<nil> true ping: refused: stranger\n"},
 	} {
 		cmd := exec.Command(binary, path)
 		cmd.Dir = "/"

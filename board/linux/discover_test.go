@@ -106,6 +106,10 @@ func TestMendersRootFileSystemsAreALayout(t *testing.T) {
 		all[0].String() != "/etc/mender/mender.conf: root /dev/mmcblk0p2 and /dev/mmcblk0p3" {
 		t.Fatalf("found %v, %v", all, err)
 	}
+	write(t, root, "etc/mender/mender.conf", `{"RootfsPartA":"/dev/disk/by-partlabel/root2","RootfsPartB":"/dev/disk/by-partlabel/root3"}`)
+	if all, err := linux.Discover(root); err != nil || len(all) != 1 || all[0].Partitions != [2]int{} {
+		t.Errorf("numbers of labels were taken for those of partitions: %+v, %v", all, err)
+	}
 	for name, text := range map[string]string{
 		"half":          `{"RootfsPartA":"/dev/mmcblk0p2"}`,
 		"twice":         `{"RootfsPartA":"/dev/a2","RootfsPartA":"/dev/a3","RootfsPartB":"/dev/a4"}`,

@@ -38,6 +38,14 @@ func TestAMachineSaysWhatItIs(t *testing.T) {
 	}
 }
 
+func TestTheTreeIsFoundWhereProcHasNone(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, "sys/firmware/devicetree/base/compatible", "radxa,rock-5b\x00rockchip,rk3588\x00")
+	if got := linux.Compatible(root); !reflect.DeepEqual(got, []string{"radxa,rock-5b", "rockchip,rk3588"}) {
+		t.Errorf("compatible %q", got)
+	}
+}
+
 func TestTheRevisionIsInOlderKernelsProcessors(t *testing.T) {
 	for text, want := range map[string]string{
 		"processor\t: 0\n\nHardware\t: BCM2835\nRevision\t: a020d3\n": "a020d3",
@@ -98,7 +106,6 @@ func TestPowerIsToldAsFarAsItIsKnown(t *testing.T) {
 		{"undervoltage", map[string]string{"hwmon/hwmon1/name": "rpi_volt", "hwmon/hwmon1/in0_lcrit_alarm": "1", "hwmon/hwmon0/name": "cpu_thermal"},
 			board.PowerFacts{ChargePercent: -1, Undervoltage: &yes}},
 		{"enough", map[string]string{"hwmon/hwmon1/name": "rpi_volt", "hwmon/hwmon1/in0_lcrit_alarm": "0"}, board.PowerFacts{ChargePercent: -1, Undervoltage: &no}},
-		{"the firmware's flags", map[string]string{"../devices/platform/soc/soc:firmware/get_throttled": "50005"}, board.PowerFacts{ChargePercent: -1, Throttled: 0x50005}},
 	} {
 		root := t.TempDir()
 		for name, text := range tt.files {

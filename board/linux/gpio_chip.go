@@ -100,7 +100,11 @@ func (o LineOptions) with(name string, f func(c gpioChip, label string, lines in
 
 // request finds the line and requests it from its chip.
 func (o LineOptions) request(spec LineSpec, initial bool) (gpioRequest, error) {
-	name, offset, err := o.find(spec.Line)
+	want, err := parseLine(spec.Line)
+	if err != nil {
+		return nil, err
+	}
+	name, offset, err := o.find(want)
 	if err != nil {
 		return nil, err
 	}
@@ -111,25 +115,27 @@ func (o LineOptions) request(spec LineSpec, initial bool) (gpioRequest, error) {
 		r.EventBufferSize = edgeRoom
 	}
 	var held gpioRequest
-	err = o.with(name, func(c gpioChip, _ string, _ int) error {
-		held, err = c.Request(&r)
-		if err == nil {
-			return nil
+	err = o.with(name, func(c gpioChip, label string, _ int) error {
+		info, err := c.Line(offset)
+		if err != nil {
+			return fmt.Errorf("line %d: %w", offset, err)
 		}
-		if info, asked := c.Line(offset); asked == nil && errors.Is(err, unix.EBUSY) {
+		if want.chip == "" && printable(info.Name[:]) != want.name || want.chip != "" && want.chip != name && want.chip != label {
+			return fmt.Errorf("line %d: another chip has its number since: %w", offset, unix.ENODEV) // one behind USB came or went
+		}
+		if held, err = c.Request(&r); errors.Is(err, unix.EBUSY) {
 			return fmt.Errorf("line %d is held by %q: %w", offset, printable(info.Consumer[:]), err)
 		}
-		return fmt.Errorf("request line %d: %w", offset, err)
+		if err != nil {
+			return fmt.Errorf("request line %d: %w", offset, err)
+		}
+		return nil
 	})
 	return held, err
 }
 
 // find returns the chip and the offset of a line. Two lines of one name are an error: the wrong one could be driven.
-func (o LineOptions) find(line string) (chip string, offset int, err error) {
-	want, err := parseLine(line)
-	if err != nil {
-		return "", 0, err
-	}
+func (o LineOptions) find(want lineAt) (chip string, offset int, err error) {
 	var found []string
 	var faults []error
 	for _, name := range chipNames(o.Root) {

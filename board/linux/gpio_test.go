@@ -95,6 +95,30 @@ func TestLinesAreFoundByNameDeviceAndLabel(t *testing.T) {
 	}
 }
 
+// An adapter that is plugged in again may take a number between the search for a line and its request.
+func TestNoOtherChipsLineIsTaken(t *testing.T) {
+	for _, line := range []string{"PUMP", "relays:1"} {
+		c, opens := newChips(t), 0
+		c.plug("gpiochip0", "relays", "", "PUMP")
+		l, err := linux.NewLine(linux.LineSpec{Line: line, Output: true, Initial: true}, c.options(newClock()).Over(func(path string) (linux.GPIOChip, error) {
+			if opens++; opens == 2 {
+				c.pull("gpiochip0")
+				c.plug("gpiochip0", "others", "", "VALVE")
+			}
+			return c.open(path)
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Open(); !errors.Is(err, syscall.ENODEV) {
+			t.Errorf("%s: %v, want that the chip is gone", line, err)
+		}
+		if w := c.wire("gpiochip0", 1); w.consumer != "" || w.level() {
+			t.Errorf("%s: another's line is held by %q, at %t", line, w.consumer, w.level())
+		}
+	}
+}
+
 // What the kernel is asked for, by its own names (linux/gpio.h).
 func TestSpecsInTheKernelsTerms(t *testing.T) {
 	for _, tt := range []struct {

@@ -35,16 +35,22 @@ func Identity(root string) board.Identity {
 	return id
 }
 
+// deviceTrees are where the device tree is. The first is a link to the second, which a service that sees nothing but
+// processes in /proc does not have.
+var deviceTrees = []string{"proc/device-tree", "sys/firmware/devicetree/base"}
+
 // compatibleBytes bounds the device tree's list; boards have less than 200 bytes.
 const compatibleBytes = 4 << 10
 
 // Compatible returns what the device tree's root calls itself, most particular first; nil where there is none.
 func Compatible(root string) []string {
-	text, err := readSmall(filepath.Join(root, "proc/device-tree/compatible"), compatibleBytes)
-	if err != nil || strings.Trim(text, "\x00") == "" {
-		return nil
+	for _, tree := range deviceTrees {
+		text, err := readSmall(filepath.Join(root, tree, "compatible"), compatibleBytes)
+		if text = strings.TrimRight(text, "\x00"); err == nil && text != "" {
+			return strings.Split(text, "\x00")
+		}
 	}
-	return strings.Split(strings.TrimRight(text, "\x00"), "\x00")
+	return nil
 }
 
 // SuggestID returns a device id for a machine whose configuration gives none: the host name below root or the first

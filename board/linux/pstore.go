@@ -107,8 +107,9 @@ func readCrash(name string) (c board.Crash, err error) {
 	return c, nil
 }
 
-// parseDump takes the end of a dump, in which control characters are spaces and the kernel's command line is left out: it
-// may hold what is nobody's business. The first line is "Panic#1 Part1" or like that (fs/pstore/platform.c).
+// parseDump takes the end of a dump, in which control characters are spaces and what follows the words "command line" is
+// left out: it may hold what is nobody's business. Anybody may have written the text: the kernel logs the names that USB
+// devices give themselves. The first line is "Panic#1 Part1" or like that (fs/pstore/platform.c).
 func parseDump(text string) (reason, tail string) {
 	first, _, _ := strings.Cut(text, "\n")
 	if word, rest, ok := strings.Cut(first, "#"); ok && len(word) <= 16 && strings.Contains(rest, "Part") && !strings.ContainsFunc(word, func(r rune) bool { return !unicode.IsLetter(r) }) {
@@ -117,12 +118,14 @@ func parseDump(text string) (reason, tail string) {
 	text = strings.ToValidUTF8(text, "?")
 	if len(text) > crashTail {
 		text = text[len(text)-crashTail:]
-		_, text, _ = strings.Cut(text, "\n") // whole lines
+		if _, whole, ok := strings.Cut(text, "\n"); ok {
+			text = whole // lines
+		}
 	}
 	var b strings.Builder
 	for line := range strings.Lines(text) {
-		if at := strings.Index(strings.ToLower(line), "command line:"); at >= 0 {
-			line = line[:at+len("command line:")] + " (left out)\n"
+		if end := afterCommandLine(line); end > 0 {
+			line = line[:end] + " (left out)\n"
 		}
 		b.WriteString(strings.Map(func(r rune) rune {
 			if r == '\n' || r == '\t' || unicode.IsPrint(r) && r != utf8.RuneError {
@@ -132,6 +135,18 @@ func parseDump(text string) (reason, tail string) {
 		}, line))
 	}
 	return reason, strings.TrimRight(b.String(), "\n ")
+}
+
+// afterCommandLine returns where in a line the words "command line" end; 0 where they are not. Text is not folded before:
+// that may change its length.
+func afterCommandLine(line string) int {
+	const words = "command line"
+	for end := len(words); end <= len(line); end++ {
+		if strings.EqualFold(line[end-len(words):end], words) {
+			return end
+		}
+	}
+	return 0
 }
 
 // oneLine is a name fit for a line of text.

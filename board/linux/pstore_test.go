@@ -63,8 +63,24 @@ func TestCrashesAreFoundWhereTheKernelAndSystemdLeaveThem(t *testing.T) {
 	}
 }
 
+// A dump is whatever was logged, by the kernel or into it.
+func TestADumpIsTakenAsItComes(t *testing.T) {
+	for _, tt := range []struct{ name, text, want string }{
+		{"letters that grow when folded", strings.Repeat("Ⱥ", 40) + "Command line: key=secret", strings.Repeat("Ⱥ", 40) + "Command line (left out)"},
+		{"parameters that nobody knows", "<5>Unknown kernel command line parameters \"key=secret\"\nend", "<5>Unknown kernel command line (left out)\nend"},
+		{"one line", strings.Repeat("x", 9<<10), strings.Repeat("x", 8<<10)},
+		{"many", strings.Repeat("x", 9<<10) + "\nend", "end"},
+		{"bytes that are no text", "a\xff\xfeb", "a?b"},
+	} {
+		if _, tail := linux.ParseDump(tt.text); tail != tt.want {
+			t.Errorf("%s: %.200q, want %.200q", tt.name, tail, tt.want)
+		}
+	}
+}
+
 func FuzzDump(f *testing.F) {
 	f.Add(panicked)
+	f.Add(strings.Repeat("Ⱥ", 40) + "Command line: key=secret")
 	f.Add("Oops#1 Part1\n" + strings.Repeat("x\n", 9000))
 	f.Fuzz(func(t *testing.T, text string) {
 		reason, tail := linux.ParseDump(text)

@@ -54,6 +54,12 @@ func (p *PWM) Set(duty float64) error {
 	if err := p.export(); err != nil {
 		return err
 	}
+	// Left behind by somebody, an inverted channel would be high for the rest of the period. It can be changed only while it is off.
+	if polarity, err := readSmall(filepath.Join(p.channel, "polarity"), 32); err == nil && strings.TrimSpace(polarity) == "inversed" {
+		if err := errors.Join(p.write("enable", 0), put(filepath.Join(p.channel, "polarity"), "normal")); err != nil {
+			return err
+		}
+	}
 	before, err := p.read("duty_cycle")
 	if err != nil {
 		return err

@@ -71,6 +71,19 @@ func TestALongPulseGoesBeforeAShortPeriod(t *testing.T) {
 	}
 }
 
+func TestAPolarityLeftBehindIsTurnedBack(t *testing.T) {
+	for polarity, enable := range map[string]string{"inversed\n": "0", "normal\n": "1\n"} {
+		root, show := pwmTree(t, map[string]string{"duty_cycle": "0\n", "enable": "1\n", "polarity": polarity}) // no period: writing it is refused
+		p, err := linux.NewPWM(root, "pwmchip0:1", time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Set(0); err == nil || strings.TrimSpace(show("polarity")) != "normal" || show("enable") != enable {
+			t.Errorf("%q: %v, polarity %q, enable %q when the period is written", polarity, err, show("polarity"), show("enable"))
+		}
+	}
+}
+
 func TestAPWMIsExportedWhenItIsUsed(t *testing.T) {
 	root, show := pwmTree(t, map[string]string{})
 	p, err := linux.NewPWM(root, "pwmchip0:2", time.Millisecond)

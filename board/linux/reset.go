@@ -48,10 +48,9 @@ var powerOn = map[string]board.Reset{
 	"watchdog timeout": board.ResetWatchdog, "software reset": board.ResetRequest,
 }
 
-// cell reads a property of the device tree that is one 32-bit number, big-endian. /proc/device-tree is a link into /sys,
-// which a service that sees nothing but processes in /proc does not have.
+// cell reads a property of the device tree that is one 32-bit number, big-endian.
 func cell(root, property string) (uint32, bool) {
-	for _, tree := range []string{"proc/device-tree", "sys/firmware/devicetree/base"} {
+	for _, tree := range deviceTrees {
 		if text, err := readSmall(filepath.Join(root, tree, property), 64); err == nil && len(text) == 4 {
 			return binary.BigEndian.Uint32([]byte(text)), true
 		}

@@ -81,9 +81,11 @@ func (b *SDBoot) list() (entries []loaders.Entry, dead []string, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if loaders.CheckEntry(text) != nil {
+		if err := loaders.CheckEntry(text); errors.Is(err, loaders.ErrStartsNothing) {
 			dead = append(dead, name)
 			continue
+		} else if err != nil { // it starts a slot, and is not removed
+			return nil, nil, fmt.Errorf("entry %s: %w", name, err)
 		}
 		entries = append(entries, e)
 	}

@@ -70,6 +70,7 @@ func TestWhatSystemdBootWouldNotObeyIsAnError(t *testing.T) {
 		"a counter without tries":   {"medium/loader/entries/holdfast-000003-b+2.conf", entryB, "spelled"},
 		"no generation":             {"medium/loader/entries/holdfast-b.conf", entryB, "want a name"},
 		"long":                      {"medium/loader/entries/holdfast-000003-b.conf", entryB + strings.Repeat("x", 512), "longer"},
+		"a version":                 {"medium/loader/entries/holdfast-000001-a.conf", "version 6.1\n" + entryB, "ordered by their names"},
 		"a template that is none":   {"medium/loader/holdfast/b.conf", "title b\n", "none of the lines"},
 		"a template with a version": {"medium/loader/holdfast/b.conf", entryB + "version 9\n", "ordered by their names"},
 	} {
@@ -81,6 +82,11 @@ func TestWhatSystemdBootWouldNotObeyIsAnError(t *testing.T) {
 		}
 		if after := s.ours(); after != before {
 			t.Errorf("%s: entries %s, want %s", name, after, before)
+		}
+		if strings.Contains(tt.file, "loader/entries") {
+			if err := m.Boot.Commit(); err == nil || s.ours() != before {
+				t.Errorf("%s: commit: %v, entries %s, want %s", name, err, s.ours(), before)
+			}
 		}
 	}
 }

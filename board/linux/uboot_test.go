@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -72,9 +73,12 @@ func inMemory(t *testing.T) string {
 	return dir
 }
 
-// script writes a program.
+// script writes a program. Nothing is started meanwhile: a child would have the file open for writing until it is another
+// program, and the kernel runs no file that somebody may write (ETXTBSY).
 func script(t *testing.T, dir, name, text string) {
 	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	write(t, dir, name, "#!/bin/sh\n"+text+"\n")
 	if err := os.Chmod(filepath.Join(dir, name), 0o700); err != nil {
 		t.Fatal(err)

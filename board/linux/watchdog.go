@@ -13,6 +13,7 @@ import (
 type Watchdog struct {
 	Name     string // of the device below /dev, such as watchdog0
 	Identity string // of its driver, such as "imx2+ watchdog"
+	Told     bool   // the kernel says whether somebody does: without CONFIG_WATCHDOG_SYSFS it does not
 	Active   bool   // somebody holds it open: on a board with systemd that is systemd, see RuntimeWatchdogSec=
 	Timeout  int    // seconds; 0 where the kernel does not say
 	NoWayOut bool   // once it was opened, nothing stops it
@@ -35,7 +36,8 @@ func Watchdogs(root string) []Watchdog {
 	var all []Watchdog
 	for _, name := range list(filepath.Join(root, "sys/class/watchdog"), maxWatchdogs) {
 		read := func(attribute string) string { return word(filepath.Join(root, "sys/class/watchdog", name, attribute)) }
-		w := Watchdog{Name: name, Identity: read("identity"), Active: read("state") == "active", NoWayOut: read("nowayout") == "1"}
+		state := read("state")
+		w := Watchdog{Name: name, Identity: read("identity"), Told: state != "", Active: state == "active", NoWayOut: read("nowayout") == "1"}
 		w.Timeout, _ = strconv.Atoi(read("timeout"))
 		w.Status, _ = strconv.ParseUint(read("bootstatus"), 0, 32)
 		all = append(all, w)

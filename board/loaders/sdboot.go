@@ -3,6 +3,7 @@ package loaders
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -63,23 +64,29 @@ func ParseEntry(name string) (e Entry, ok bool, err error) {
 	return e, true, nil
 }
 
+// ErrStartsNothing is what CheckEntry says of a text that systemd-boot passes over.
+var ErrStartsNothing = errors.New("has none of the lines linux, efi and uki")
+
 // CheckEntry reports what cannot be an entry's text. It lies in one sector, and its place in the order is its name's.
 func CheckEntry(text []byte) error {
 	if len(text) > SectorBytes {
 		return fmt.Errorf("%d bytes: want at most %d", len(text), SectorBytes)
 	}
-	starts := false
+	starts, ordered := false, ""
 	for line := range strings.Lines(string(text)) {
 		key, _, _ := strings.Cut(strings.TrimSpace(strings.ReplaceAll(line, "\t", " ")), " ")
 		switch key {
 		case "linux", "efi", "uki":
 			starts = true
 		case "sort-key", "version", "machine-id":
-			return fmt.Errorf("has a line %s: entries are ordered by their names", key)
+			ordered = key
 		}
 	}
-	if !starts {
-		return fmt.Errorf("has none of the lines linux, efi and uki")
+	switch {
+	case !starts:
+		return ErrStartsNothing
+	case ordered != "":
+		return fmt.Errorf("has a line %s: entries are ordered by their names", ordered)
 	}
 	return nil
 }

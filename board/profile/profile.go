@@ -213,7 +213,7 @@ func Match(all map[string]*Profile, compatible []string) (*Profile, error) {
 			}
 		}
 		if len(found) > 1 {
-			return nil, fmt.Errorf("board: %s and %s are both for %s: name one with the key board", found[0], found[1], c)
+			return nil, fmt.Errorf("board: %s and %s are both for %s: name one, as in board = %q", found[0], found[1], c, found[0])
 		}
 		if len(found) == 1 {
 			return all[found[0]], nil

@@ -38,6 +38,7 @@ const (
 	exitFailed  = 1 // the deed did not succeed
 	exitUsage   = 2 // wrong usage or configuration
 	exitTimeout = 3 // nobody answered in time
+	exitNothing = 4 // there is nothing to do, by the configuration
 )
 
 // A hinted error knows what to do next.
@@ -61,6 +62,7 @@ func commands() []command {
 	return []command{
 		{"run", "measure, keep the shadow, obey commands", runCommand},
 		{"warden", "do what needs power, on behalf of run", wardenCommand},
+		{"lines", "own the GPIO lines, and keep the outputs safe without run", linesCommand},
 		{"launch", "begin a start of the agent; its unit does that", launchCommand},
 		{"update", "move this board to another release, without a server", updateCommand},
 		{"status", "show what the running agent does", statusCommand},

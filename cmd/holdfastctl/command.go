@@ -57,7 +57,7 @@ func completeCommand(c *connection) cobra.CompletionFunc {
 	devices := c.completeDevices(1)
 	return func(cmd *cobra.Command, words []string, to string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(words) == 1 {
-			return []cobra.Completion{"ping", "sample", "relay.set", "unit.restart", "reboot", "log.tail"}, cobra.ShellCompDirectiveNoFileComp
+			return []cobra.Completion{"ping", "sample", "relay.set", "relay.pulse", "unit.restart", "reboot", "log.tail"}, cobra.ShellCompDirectiveNoFileComp
 		}
 		return devices(cmd, words, to)
 	}

@@ -100,7 +100,8 @@ func matches(pattern, name string) bool {
 }
 
 // Absent reports whether an error is a sensor that does not answer: no such file or device, or a bus on which nobody
-// acknowledges (ENXIO or EREMOTEIO, as the adapter's driver has it), times out, or does so in the middle (EIO).
+// acknowledges (ENXIO or EREMOTEIO, as the adapter's driver has it), times out, does so in the middle (EIO), or has gone itself
+// (ESHUTDOWN, of USB).
 func Absent(err error) bool {
 	if err == nil {
 		return false
@@ -110,7 +111,8 @@ func Absent(err error) bool {
 		return false
 	}
 	switch errno {
-	case syscall.ENOENT, syscall.ENODEV, syscall.ENXIO, syscall.EREMOTEIO, syscall.EIO, syscall.ETIMEDOUT, syscall.ENOTDIR:
+	case syscall.ENOENT, syscall.ENODEV, syscall.ENXIO, syscall.EREMOTEIO, syscall.EIO, syscall.ETIMEDOUT, syscall.ENOTDIR,
+		syscall.ESHUTDOWN:
 		return true
 	}
 	return false

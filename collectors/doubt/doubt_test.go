@@ -72,6 +72,7 @@ func TestWhoDoesNotAnswerIsAbsent(t *testing.T) {
 		{syscall.ENODEV, true},
 		{fmt.Errorf("read chip: %w", syscall.EREMOTEIO), true},
 		{&fs.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}, true},
+		{fmt.Errorf("bus: %w", syscall.ESHUTDOWN), true},
 		{syscall.EACCES, false},
 		{syscall.EINVAL, false},
 		{fmt.Errorf("garbage"), false},

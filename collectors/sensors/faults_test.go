@@ -1,6 +1,7 @@
 package sensors_test
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -202,6 +203,56 @@ func TestThingsThatGoAreMissed(t *testing.T) {
 	s := source(t, "power_supply", root, clock, doubt.Rule{Instance: "BAT0", Field: "voltage_volts", High: &high})
 	if text := show(of(take(t, s), "BAT0")); !strings.Contains(text, "charge_ratio=0.87 fault_field=voltage_volts current_amperes=-0.25") || !strings.HasSuffix(text, "fault=out_of_range\n") {
 		t.Error(text)
+	}
+}
+
+// A driver that is loaded again gives its fan another number, and another's fan the number that is free.
+func TestAThingThatComesBackKeepsItsName(t *testing.T) {
+	root, clock := rootOf(t), newTicker()
+	s := source(t, "cooling", root, clock)
+	before := show(take(t, s))
+	const one, other = "sys/class/thermal/cooling_device1", "sys/class/thermal/cooling_device30"
+	remove(t, root, one)
+	fan := func(dir, kind, state string) {
+		write(t, root, dir+"/type", kind)
+		write(t, root, dir+"/cur_state", state)
+		write(t, root, dir+"/max_state", "4")
+	}
+	fan(one, "other-fan", "1")
+	clock.pass(10 * time.Minute)
+	samples := take(t, s)
+	expect(t, "the number is another's", of(samples, "pwm-fan"), "cooling pwm-fan: fault=gone\n")
+	expect(t, "the other", of(samples, "other-fan"), "cooling other-fan: state_ratio=0.25\n")
+	fan(other, "pwm-fan", "2")
+	clock.pass(time.Minute)
+	samples = take(t, s)
+	expect(t, "back", of(samples, "pwm-fan"), "cooling pwm-fan: state_ratio=0.5\n")
+	if n := strings.Count(before, "\n") + 1; len(samples) != n {
+		t.Errorf("%d things, want %d:\n%s", len(samples), n, show(samples))
+	}
+}
+
+func TestWhatIsGoneLeavesRoomForWhatIsNew(t *testing.T) {
+	root, clock := rootOf(t), newTicker()
+	for _, tt := range []struct{ source, dir, file, text string }{
+		{"power_supply", "sys/class/power_supply/hid-%d-battery", "capacity", "50"},
+		{"w1", "sys/bus/w1/devices/28-%012x", "w1_slave", slave(some, "YES", "20000")},
+	} {
+		s := source(t, tt.source, root, clock)
+		count := len(take(t, s))
+		for i := range 100 {
+			dir := fmt.Sprintf(tt.dir, i)
+			write(t, root, dir+"/"+tt.file, tt.text)
+			clock.pass(10 * time.Minute)
+			samples := take(t, s)
+			if len(of(samples, filepath.Base(dir))) != 1 || len(samples) > 64 {
+				t.Fatalf("%s: the %d. is not among %d", tt.source, i, len(samples))
+			}
+			remove(t, root, dir)
+		}
+		if got := len(take(t, s)); got <= count {
+			t.Errorf("%s: %d samples of %d, and none of what is gone", tt.source, got, count)
+		}
 	}
 }
 

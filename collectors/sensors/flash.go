@@ -2,7 +2,6 @@ package sensors
 
 import (
 	"bytes"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -12,6 +11,7 @@ import (
 
 // flash reads what eMMC, an SD card or UFS says of its wear and of itself. eMMC: Documentation/driver-api/mmc/mmc-dev-attrs.rst
 // and JESD84-B51; an SD card's specification has no wear, and it only names itself. UFS: Documentation/ABI/testing/sysfs-driver-ufs.
+// The kernel asks an eMMC once, when it finds it (mmc_init_card); UFS is asked at each reading.
 func flash(h *things, t *thing, s *collectors.Sample) doubt.Fault {
 	a, b := h.lives(t.dir)
 	over := false
@@ -70,8 +70,8 @@ func hex(b []byte) int {
 }
 
 // ufs lists the UFS hosts, whose wear is no attribute of a disk.
-func ufs(sys string) []thing {
-	var list []thing
+func ufs(sys string) []*thing {
+	var list []*thing
 	drivers := sys + "/bus/platform/drivers/"
 	for _, driver := range entries(drivers) {
 		if !strings.HasPrefix(driver, "ufshcd") {
@@ -80,7 +80,7 @@ func ufs(sys string) []thing {
 		for _, host := range entries(drivers + driver) {
 			dir := drivers + driver + "/" + host + "/health_descriptor"
 			if len(entries(dir)) > 0 {
-				list = append(list, thing{name: filepath.Base(host), dir: dir})
+				list = append(list, &thing{name: host, at: host, dir: dir})
 			}
 		}
 	}

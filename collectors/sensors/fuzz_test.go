@@ -42,9 +42,6 @@ func FuzzWire(f *testing.F) {
 func FuzzLifeTime(f *testing.F) {
 	fuzz(f, "flash", "sys/block/mmcblk0/device/life_time", "0x02 0x01\n", "0x0b 0x0c", "0x", " ", "0xffffffff 0x-1")
 }
-func FuzzThrottled(f *testing.F) {
-	fuzz(f, "firmware", "sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n", "0x0", "80000000")
-}
 func FuzzCapacity(f *testing.F) {
 	fuzz(f, "power_supply", "sys/class/power_supply/BAT0/capacity", "87\n", "101", "-1")
 }

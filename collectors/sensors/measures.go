@@ -27,7 +27,7 @@ func Measures() []collectors.Measure {
 			{"energy_joules", "J", "of an input energy, since the chip was switched on"},
 			{"humidity_percent", "%", "relative humidity"},
 			{"fan_rpm", "1/min", "turns of a fan"},
-			{"alarm", "truth", alarm + ". Of Raspberry Pi's rpi_volt: the supply is below 4.63 V"},
+			{"alarm", "truth", alarm + ". Of Raspberry Pi's rpi_volt: the supply was below 4.63 V in the last two seconds"},
 			{"fault", "text", fault},
 		}),
 		collectors.Describe("iio", "device/label, or device/voltage0", [][3]string{
@@ -61,7 +61,7 @@ func Measures() []collectors.Measure {
 			{"fault_field", "text", "the field that is left out for the fault; none when the whole is gone"},
 		}),
 		collectors.Describe("flash", "the block device, or the UFS host", [][3]string{
-			{"worn_a_ratio", "ratio", "life used of the cells that hold one bit each, rounded up to tenths; left out where the chip does not tell"},
+			{"worn_a_ratio", "ratio", "life used of the cells that hold one bit each, rounded up to tenths, of eMMC as of the machine's start; left out where the chip does not tell"},
 			{"worn_b_ratio", "ratio", "life used of the others"},
 			{"worn_out", "truth", "it was used for longer than it is made for"},
 			{"reserve", "text", "spare blocks: normal, warning (80 % used) or urgent (90 %)"},
@@ -69,16 +69,6 @@ func Measures() []collectors.Measure {
 			{"manufacturer", "text", "number of the manufacturer; in the first sample, and every ten minutes"},
 			{"made", "text", "month it was made; likewise"},
 			{"fault", "text", fault},
-		}),
-		collectors.Describe("firmware", "", [][3]string{
-			{"undervoltage", "truth", "Raspberry Pi: the supply is below 4.63 V"},
-			{"undervoltage_since_boot", "truth", "it was since the start"},
-			{"frequency_capped", "truth", "the processor is kept from its highest speed"},
-			{"frequency_capped_since_boot", "truth", "it was since the start"},
-			{"throttled", "truth", "the processor is slowed down"},
-			{"throttled_since_boot", "truth", "it was since the start"},
-			{"hot", "truth", "the soft limit of temperature is reached"},
-			{"hot_since_boot", "truth", "it was since the start"},
 		}),
 	)
 }

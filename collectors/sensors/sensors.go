@@ -36,7 +36,6 @@ func All(o Options) []collectors.Source {
 		&things{Options: o, name: "cooling", dirs: "sys/class/thermal", prefix: "cooling_device", take: cooling},
 		&things{Options: o, name: "power_supply", dirs: "sys/class/power_supply", take: supply},
 		&things{Options: o, name: "flash", dirs: "sys/block", prefix: "mmcblk", below: "/device", more: ufs, take: flash},
-		&firmware{Options: o},
 	}
 }
 

@@ -64,9 +64,6 @@ func TestSourcesSayWhatTheBoardHolds(t *testing.T) {
 			flash mmcblk1: product=SC32G made=11/2023
 			flash 1d84000.ufshc: worn_a_ratio=1 worn_out=true reserve=urgent
 			`},
-		{"firmware", `
-			firmware: undervoltage=true undervoltage_since_boot=true frequency_capped=false frequency_capped_since_boot=false throttled=true throttled_since_boot=true hot=false hot_since_boot=false
-			`},
 	} {
 		s := source(t, tt.source, root, clock)
 		expect(t, tt.source, take(t, s), tt.want)
@@ -102,7 +99,6 @@ func TestGarbageIsAFailure(t *testing.T) {
 		{"iio", "sys/bus/iio/devices/iio:device1/in_voltage0_scale", "ads1115/voltage0", []string{"one\n", "1e999999999\n"}},
 		{"iio", "sys/bus/iio/devices/iio:device3/in_temp_offset", "adc/temp", []string{"-\n"}},
 		{"w1", "sys/bus/w1/devices/28-0316a2795cff/w1_slave", "28-0316a2795cff", []string{"23125\n", "72 : crc=57 YES\n", "72 : crc=57 YES\nt=hot\n", "72 : crc=57 MAYBE\nt=1\n"}},
-		{"firmware", "sys/devices/platform/soc/soc:firmware/get_throttled", "", []string{"", "low\n", "fffffffff\n", "-1\n"}},
 	} {
 		for _, text := range tt.texts {
 			root := rootOf(t)
@@ -113,7 +109,7 @@ func TestGarbageIsAFailure(t *testing.T) {
 			} else if len(err.Error()) > 200 || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%s with %.20q: message %q", tt.source, text, err)
 			}
-			if tt.source != "firmware" && len(samples) == 0 {
+			if len(samples) == 0 {
 				t.Errorf("%s with %.20q: the others were not read", tt.source, text)
 			}
 		}

@@ -13,11 +13,13 @@ import (
 
 // A thing is a directory with several attributes that belong together.
 type thing struct {
-	name, instance string
-	dir            string
-	told           bool // what does not change, since it was listed
-	seen           bool // it has answered
-	judges         [3]doubt.Judge
+	name, at string // the instance is name, or where there are several of the name name:at
+	instance string
+	dir      string
+	told     bool // what does not change, since it was listed
+	seen     bool // it has answered
+	lost     bool // and is not listed any more: its directory may be another's
+	judges   [3]doubt.Judge
 }
 
 // things is a source with a sample for each directory below one of sysfs.
@@ -27,7 +29,7 @@ type things struct {
 	dirs   string                                                      // where they are
 	prefix string                                                      // of their names
 	below  string                                                      // where the attributes are in them
-	more   func(sys string) []thing                                    // others of the kind; may be nil
+	more   func(sys string) []*thing                                   // others of the kind; may be nil
 	take   func(h *things, t *thing, s *collectors.Sample) doubt.Fault // reads one
 
 	r      reader
@@ -51,13 +53,18 @@ func (h *things) Collect(ctx context.Context, emit collectors.Emit) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		s := fieldsOf(h.name, one.instance, 6)
-		fault := h.take(h, one, &s)
+		s, fault := fieldsOf(h.name, one.instance, 6), doubt.Gone
+		if !one.lost {
+			fault = h.take(h, one, &s)
+		}
 		if len(s.Fields) == 0 && fault == doubt.None {
 			if !one.seen {
 				continue
 			}
-			fault, h.stale = doubt.Gone, seekAfter
+			fault = doubt.Gone
+		}
+		if fault == doubt.Gone {
+			h.stale = seekAfter
 		}
 		one.seen, one.told, t.spoke = true, true, true
 		if fault != doubt.None {
@@ -68,46 +75,69 @@ func (h *things) Collect(ctx context.Context, emit collectors.Emit) error {
 	return t.verdict(h.dirs)
 }
 
-// relist finds the things anew, and keeps those that answered once.
+// relist finds the things anew, as gauges.relist does: one that stays keeps its name and its memory, one that answered once
+// and is not there is gone, until another comes that is called so.
 func (h *things) relist() {
-	var found []thing
+	known, lost, taken := map[string]*thing{}, map[string]*thing{}, map[string]bool{}
+	for _, t := range h.list {
+		if t.told = false; t.seen && !t.lost {
+			known[t.dir] = t
+		} else if t.seen {
+			lost[t.instance] = t
+		}
+	}
+	var list, fresh []*thing
+	for _, t := range h.find() {
+		if old := known[t.dir]; old != nil && old.name == t.name {
+			taken[old.instance] = true
+			list = append(list, old)
+			delete(known, t.dir)
+		} else {
+			fresh = append(fresh, t)
+		}
+	}
+	for _, t := range known {
+		lost[t.instance] = t
+	}
+	for _, t := range fresh {
+		if t.instance = t.name; taken[t.instance] {
+			t.instance += ":" + t.at
+		}
+		if taken[t.instance] || len(list) == maxInstances {
+			continue
+		}
+		if old := lost[t.instance]; old != nil {
+			t.judges, t.seen = old.judges, true
+			delete(lost, t.instance)
+		}
+		taken[t.instance] = true
+		list = append(list, t)
+	}
+	for _, t := range h.list { // in their order
+		if lost[t.instance] == t && len(list) < maxInstances {
+			t.lost = true
+			list = append(list, t)
+		}
+	}
+	h.list = list
+}
+
+// find lists what is there.
+func (h *things) find() []*thing {
+	var found []*thing
 	for _, e := range entries(filepath.Join(h.Root, "/", h.dirs)) {
 		if stem, n := numbered(e); h.prefix == "" || stem == h.prefix && n >= 0 {
-			found = append(found, thing{name: e, dir: h.Root + "/" + h.dirs + "/" + e + h.below})
+			t := &thing{name: e, at: e, dir: h.Root + "/" + h.dirs + "/" + e + h.below}
+			if h.prefix == "cooling_device" {
+				t.name = cmp.Or(h.r.label(t.dir+"/type"), e)
+			}
+			found = append(found, t)
 		}
 	}
 	if h.more != nil {
 		found = append(found, h.more(h.Root+"/sys")...)
 	}
-	known := map[string]*thing{}
-	var list []*thing
-	for _, t := range h.list {
-		if t.told = false; t.seen {
-			known[t.dir] = t
-			list = append(list, t)
-		}
-	}
-	taken := map[string]bool{}
-	for _, t := range list {
-		taken[t.instance] = true
-	}
-	for i := range found {
-		t := &found[i]
-		if known[t.dir] != nil || len(list) == maxInstances {
-			continue
-		}
-		if t.instance = t.name; h.prefix == "cooling_device" {
-			t.instance = cmp.Or(h.r.label(t.dir+"/type"), t.name)
-		}
-		if taken[t.instance] {
-			t.instance += ":" + t.name
-		}
-		if !taken[t.instance] {
-			taken[t.instance] = true
-			list = append(list, t)
-		}
-	}
-	h.list = list
+	return found
 }
 
 // cooling reads how hard a fan, or the throttling of a processor, is at work.

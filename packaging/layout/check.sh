@@ -53,7 +53,21 @@ done
 mkdir "$tmp/repart.d"
 cp "$here"/repart.d/*.conf "$tmp/repart.d/"
 sed -i '/^Format=/d' "$tmp/repart.d/30-data.conf" # making a file system wants a loop device
-systemd-repart --empty=create --size=4G --dry-run=no --definitions="$tmp/repart.d" --seed=6d1f1b2e5d3c4f6f8a9b0c1d2e3f4a5b "$tmp/repart.img" >"$tmp/log" 2>&1 || {
+case $(uname -m) in # repart's type root is that of the machine it runs on
+x86_64) root=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709 ;;
+aarch64) root=B921B045-1DF0-41C3-AF44-4C6F280D3FAE ;;
+*)
+	echo "systemd-repart: not tried on $(uname -m)" >&2
+	exit 1
+	;;
+esac
+truncate -s 4G "$tmp/repart.img"
+sfdisk -q "$tmp/repart.img" <<EOF
+label: gpt
+start=16MiB, size=1MiB, name=ubootenv, type=3DE21764-95BD-54BD-A5C3-4ABE786F38A8
+start=32MiB, size=1GiB, name=root-a, type=$root
+EOF
+systemd-repart --dry-run=no --definitions="$tmp/repart.d" --seed=6d1f1b2e5d3c4f6f8a9b0c1d2e3f4a5b "$tmp/repart.img" >"$tmp/log" 2>&1 || {
 	cat "$tmp/log" >&2
 	exit 1
 }

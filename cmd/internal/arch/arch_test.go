@@ -51,6 +51,7 @@ var plan = map[string]string{
 	"agent/warden":        "agent actuators board board/strict update",
 	"update/updatetest":   "update update/bsdiff update/trust",
 	"agent/local":         "agent board board/strict",
+	"agent/lines":         "actuators board board/strict",
 }
 
 func TestImportsStayOnTheFloorPlan(t *testing.T) {

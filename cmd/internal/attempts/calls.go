@@ -446,7 +446,7 @@ func serviceAttempts() []attempt {
 		{"systemd: kill a service", systemctl("kill", "-s", "CONT", unit)},
 		{"systemd: change a unit's properties", systemctl("set-property", "--runtime", unit, "CPUWeight=100")},
 		{"systemd: forget failures", systemctl("reset-failed")},
-		{"systemd: say how much it logs", on("SetExitCode", "y", "0")},
+		{"systemd: set its exit code", on("SetExitCode", "y", "0")},
 		{"systemd: bind into a service", systemctl("bind", "--read-only", unit, "/etc/hostname")},
 		{"systemd: clean a unit's files", systemctl("clean", "--what=runtime", "systemd-tmpfiles-clean.service")},
 	}

@@ -29,7 +29,7 @@ type Config struct {
 	Network    Network              `toml:"network" doc:"What the network source looks at."`
 	Units      Units                `toml:"units" doc:"systemd units."`
 	Journal    Journal              `toml:"journal" doc:"Following the system's log."`
-	Lines      map[string]Line      `toml:"lines" doc:"GPIO lines by name, such as [lines.pump]."`
+	Lines      map[string]Line      `toml:"lines" doc:"GPIO lines by name, such as [lines.pump]; see docs/lines.md. holdfast lines owns them. The cloud cannot change any of it."`
 	Sensors    map[string]Sensor    `toml:"sensors" doc:"What is believed of sensors, such as [sensors.boiler]; see docs/sensors.md. Of several sections for one measure the first by name counts."`
 	I2C        map[string]I2C       `toml:"i2c" doc:"Chips on I2C buses that no driver of the kernel has, such as [i2c.cellar]; see docs/sensors.md."`
 	Spool      Spool                `toml:"spool" doc:"What is kept when the link is down."`
@@ -111,15 +111,6 @@ type Journal struct {
 	LineBytes      Bytes    `toml:"line_bytes" doc:"A longer message is cut."`
 }
 
-// Line is one GPIO line.
-type Line struct {
-	Driver  string   `toml:"driver" doc:"What drives it: sim, a line of memory."`
-	Output  bool     `toml:"output" doc:"An output, which relay.set may switch; else an input."`
-	Initial bool     `toml:"initial" doc:"The level an output starts with."`
-	MinOff  Duration `toml:"min_off" doc:"How long an output stays low before it may go high again."`
-	MinOn   Duration `toml:"min_on" doc:"How long an output stays high before it may go low again."`
-}
-
 // Spool is the log of what is not yet delivered.
 type Spool struct {
 	LimitBytes Bytes    `toml:"limit" doc:"The most it takes of the disk; then the oldest readings go first, with a gap record."`
@@ -191,7 +182,7 @@ func Default() Config {
 		Network: Network{Capacity: 100e6},
 		Journal: Journal{Priority: "warning", LinesPerMinute: 60, LineBytes: 1 << 10},
 		Spool:   Spool{LimitBytes: 16 << 20, RAMBytes: 256 << 10, HoldOff: Duration(time.Minute)},
-		Commands: Commands{Allow: []string{"ping", "sample", "relay.set", "unit.restart", "reboot",
+		Commands: Commands{Allow: []string{"ping", "sample", "relay.set", "relay.pulse", "unit.restart", "reboot",
 			"log.tail", "update.status", "update.history", "update.pause", "update.resume", "update.cancel"}},
 		Limits:     Limits{RebootsPerHour: 3, RebootsPerDay: 10, RepairsPerHour: 20, RepairsPerDay: 100},
 		Thresholds: Thresholds{CPU: 90, Memory: 90, Network: 90},

@@ -11,13 +11,13 @@ import (
 
 // CollectorNames are the sources a section may be for. A board without lines has no gpio, one without chips no i2c.
 func CollectorNames() []string {
-	return []string{"clock", "cooling", "cpu", "disk", "disk_io", "files", "firmware", "flash", "gpio", "hwmon", "i2c", "iio", "load",
+	return []string{"clock", "cooling", "cpu", "disk", "disk_io", "files", "flash", "gpio", "hwmon", "i2c", "iio", "load",
 		"memory", "network", "power_supply", "pressure", "processes", "self", "temperature", "units", "uptime", "w1"}
 }
 
 // CommandNames are the commands that can be allowed.
 func CommandNames() []string {
-	return []string{"ping", "sample", "relay.set", "unit.restart", "reboot", "log.tail", "script", "update.status", "update.history",
+	return []string{"ping", "sample", "relay.set", "relay.pulse", "unit.restart", "reboot", "log.tail", "script", "update.status", "update.history",
 		"update.pause", "update.resume", "update.cancel"}
 }
 

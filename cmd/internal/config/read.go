@@ -233,10 +233,7 @@ func (c *Config) check(file string, text []byte) []error {
 		bad(v.Edges == nil || *v.Edges >= 1 && *v.Edges <= 1000, "collectors."+n+".edges_per_second", "not between 1 and 1000")
 		bad(v.Deadband == nil || *v.Deadband >= 0 && *v.Deadband <= 1, "collectors."+n+".deadband", "not between 0 and 1")
 	}
-	for n, v := range c.Lines {
-		bad(idPattern.MatchString(n), "lines."+n, "a name is 1 to 64 letters, digits, '-', '_' or '.'")
-		bad(v.Driver == "sim", "lines."+n+".driver", "%q is not known; this version drives sim", v.Driver)
-	}
+	c.checkLines(bad, span)
 	for key, n := range map[string]int{"limits.reboots_per_hour": c.Limits.RebootsPerHour, "limits.reboots_per_day": c.Limits.RebootsPerDay,
 		"limits.repairs_per_hour": c.Limits.RepairsPerHour, "limits.repairs_per_day": c.Limits.RepairsPerDay} {
 		bad(n >= 0 && n <= 1000, key, "%d is not between 0 and 1000", n)

@@ -26,7 +26,7 @@ func (x *examination) board() {
 		c.Seen = fmt.Sprintf("%s: %s, which nobody verified on the board itself; accepted by the configuration", p.Name, p.Title)
 	default:
 		c.Outcome, c.Seen = Warn, fmt.Sprintf("%s: %s, which nobody verified on the board itself: no output is driven by its names", p.Name, p.Title)
-		c.Hint = "try its lines as inputs first; then set accept_unverified_board = true, or write verified = true into your own copy in /" + wire.BoardsDir
+		c.Hint = "try its lines as inputs first; then set accept_unverified_board = true, or write verified = true into your own copy, /" + wire.BoardsDir + "/" + p.Name + ".toml"
 	}
 	x.add(c)
 }
@@ -80,7 +80,7 @@ func (x *examination) slots() {
 // watchdog says whether a kernel that hangs is noticed by anybody.
 func (x *examination) watchdog() {
 	root := x.o.Config.Root
-	var hardware, fed []string
+	var idle, silent, fed []string
 	for _, w := range linux.Watchdogs(root) {
 		name := strings.TrimSpace(w.Name + " " + w.Identity)
 		if w.Timeout > 0 {
@@ -89,9 +89,13 @@ func (x *examination) watchdog() {
 		if w.Soft() {
 			continue // it goes down with the kernel
 		}
-		hardware = append(hardware, name)
-		if w.Active {
+		switch {
+		case w.Active:
 			fed = append(fed, name)
+		case w.Told:
+			idle = append(idle, name)
+		default:
+			silent = append(silent, name)
 		}
 	}
 	expected := ""
@@ -102,8 +106,10 @@ func (x *examination) watchdog() {
 	switch {
 	case len(fed) > 0:
 		x.add(Check{Name: "watchdog", Outcome: OK, Seen: strings.Join(fed, ", ") + " is fed"})
-	case len(hardware) > 0:
-		x.add(Check{Name: "watchdog", Outcome: Warn, Seen: strings.Join(hardware, ", ") + " is there and nobody feeds it: a kernel that hangs stays so", Hint: runtime})
+	case len(idle) > 0:
+		x.add(Check{Name: "watchdog", Outcome: Warn, Seen: strings.Join(idle, ", ") + " is there and nobody feeds it: a kernel that hangs stays so", Hint: runtime})
+	case len(silent) > 0: // built without CONFIG_WATCHDOG_SYSFS; it may well be fed, or be the kernel's own timer
+		x.skip("watchdog", "", strings.Join(silent, ", ")+" is there, and the kernel does not say whether anybody feeds it: that wants CONFIG_WATCHDOG_SYSFS")
 	case expected != "":
 		x.add(Check{Name: "watchdog", Outcome: Warn, Seen: "no hardware watchdog, and this board has one: " + expected,
 			Hint: "load its driver, with CONFIG_WATCHDOG_SYSFS in the kernel; then " + runtime})
@@ -122,16 +128,12 @@ func (x *examination) power() {
 	if p.ChargePercent >= 0 {
 		seen = append(seen, fmt.Sprintf("battery at %d %%", p.ChargePercent))
 	}
-	low := p.Undervoltage != nil && *p.Undervoltage || p.Throttled&0x10001 != 0
-	if p.Undervoltage != nil || p.Throttled != 0 {
-		words := "no undervoltage"
-		switch {
-		case p.Undervoltage != nil && *p.Undervoltage || p.Throttled&1 != 0:
-			words = "undervoltage now"
-		case low:
-			words = "undervoltage since the start"
-		}
-		seen = append(seen, words)
+	low := p.Undervoltage != nil && *p.Undervoltage
+	switch {
+	case low:
+		seen = append(seen, "undervoltage now")
+	case p.Undervoltage != nil:
+		seen = append(seen, "no undervoltage")
 	}
 	switch {
 	case len(seen) == 0:

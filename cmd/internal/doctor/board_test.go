@@ -78,11 +78,12 @@ func TestWatchdogAndPowerAreSaid(t *testing.T) {
 		{"none", "watchdog", nil, doctor.Skipped, "no hardware watchdog"},
 		{"fed", "watchdog", map[string]string{dog + "identity": "imx2+ watchdog", dog + "state": "active", dog + "timeout": "60"}, doctor.OK, "imx2+ watchdog (60 s) is fed"},
 		{"idle", "watchdog", map[string]string{dog + "identity": "imx2+ watchdog", dog + "state": "inactive"}, doctor.Warn, "nobody feeds it"},
+		{"silent", "watchdog", map[string]string{dog + "dev": "248:0"}, doctor.Skipped, "CONFIG_WATCHDOG_SYSFS"},
+		{"silent, and one that is fed", "watchdog", map[string]string{dog + "dev": "248:0", "sys/class/watchdog/watchdog1/state": "active"}, doctor.OK, "watchdog1 is fed"},
 		{"soft", "watchdog", map[string]string{dog + "identity": "Software Watchdog", dog + "state": "active"}, doctor.Skipped, "no hardware watchdog"},
 		{"missing", "watchdog", map[string]string{"proc/device-tree/compatible": "radxa,rock-5b\x00"}, doctor.Warn, "Synopsys DesignWare Watchdog"},
 		{"no supply", "power", nil, doctor.Skipped, "no supplies"},
 		{"low", "power", map[string]string{hwmon + "name": "rpi_volt", hwmon + "in0_lcrit_alarm": "1"}, doctor.Warn, "undervoltage now"},
-		{"was low", "power", map[string]string{"sys/devices/platform/soc/soc:firmware/get_throttled": "50000"}, doctor.Warn, "since the start"},
 		{"good", "power", map[string]string{hwmon + "name": "rpi_volt", hwmon + "in0_lcrit_alarm": "0"}, doctor.OK, "no undervoltage"},
 	} {
 		o := options(t, nil)

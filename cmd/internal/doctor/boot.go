@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 
 	"holdfast/board"
 	"holdfast/cmd/internal/wire"
@@ -20,6 +22,10 @@ func (x *examination) bootloader(ctx context.Context) {
 		c.Seen = name + " does not answer"
 		x.add(c)
 		return
+	}
+	unseen := x.o.UID != 0 && slices.ContainsFunc(s.Doubts, denied)
+	if unseen { // the warden is root, and may
+		s.Doubts = slices.DeleteFunc(s.Doubts, denied)
 	}
 	switch {
 	case errors.Is(err, board.ErrUnsupported):
@@ -38,9 +44,15 @@ func (x *examination) bootloader(ctx context.Context) {
 		if s.Leaving() {
 			c.Seen += ": an update is on trial, or armed"
 		}
+		if unseen {
+			c.Seen += "; whether an update can change that, root alone can see"
+		}
 	}
 	if len(s.Doubts) > 1 || err != nil {
 		c.Detail = s.Doubts
 	}
 	x.add(c)
 }
+
+// denied reports a doubt that is about the rights of whoever asks.
+func denied(doubt string) bool { return strings.HasSuffix(doubt, fs.ErrPermission.Error()) }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"holdfast/agent"
+	"holdfast/agent/lines"
 	"holdfast/agent/warden"
 	"holdfast/board"
 	"holdfast/cmd/internal/config"
@@ -67,6 +68,7 @@ type Options struct {
 	Clock  board.Clock
 	Status func(ctx context.Context) (agent.Status, error)
 	Limits func(ctx context.Context) (left map[string]warden.Left, fault string, err error)
+	Levels func(ctx context.Context) (lines.Standing, error)
 	// Bootloader asks the bootloader; board.ErrUnsupported where the system is not updated.
 	Bootloader func() (wire.Switch, error)
 	// Systemctl runs systemctl with the arguments and returns what it prints.
@@ -116,6 +118,7 @@ func Run(ctx context.Context, o Options) *Report {
 		x.i2c(ctx)
 		x.systemd(ctx)
 		x.warden(ctx)
+		x.lines(ctx)
 		x.bootloader(ctx)
 		x.agent()
 	} else {
@@ -144,6 +147,9 @@ func withDefaults(o Options) Options {
 	}
 	if o.Limits == nil {
 		o.Limits = func(ctx context.Context) (map[string]warden.Left, string, error) { return wire.Limits(ctx, o.Config) }
+	}
+	if o.Levels == nil {
+		o.Levels = func(ctx context.Context) (lines.Standing, error) { return wire.Levels(ctx, o.Config) }
 	}
 	if o.Bootloader == nil {
 		o.Bootloader = func() (wire.Switch, error) { return wire.Bootloader(o.Config) }

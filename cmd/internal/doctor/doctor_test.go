@@ -261,6 +261,15 @@ func TestProcesses(t *testing.T) {
 		{"no bootloader", func(*doctor.Options) {}, "bootloader", doctor.Skipped, "not updated"},
 		{"bootloader answers", func(o *doctor.Options) { o.Bootloader = bootloader("b", nil) }, "bootloader", doctor.OK, "slot a runs, the next start leads to slot b: an update"},
 		{"bootloader is mute", func(o *doctor.Options) { o.Bootloader = bootloader("a", errors.New("ORDER is not set")) }, "bootloader", doctor.Fail, "ORDER is not set"},
+		{"bootloader's files are root's", func(o *doctor.Options) {
+			o.UID, o.Bootloader = 1000, bootloader("a", nil, "open /boot/grub/grubenv: permission denied")
+		}, "bootloader", doctor.OK, "root alone can see"},
+		{"bootloader's files are not even root's", func(o *doctor.Options) {
+			o.UID, o.Bootloader = 0, bootloader("a", nil, "open /boot/grub/grubenv: permission denied")
+		}, "bootloader", doctor.Warn, "permission denied"},
+		{"bootloader has doubts that anybody can have", func(o *doctor.Options) {
+			o.UID, o.Bootloader = 1000, bootloader("a", nil, "open grubenv: permission denied", "the copy is damaged")
+		}, "bootloader", doctor.Warn, ": the copy is damaged"},
 		{"bootloader has doubts", func(o *doctor.Options) { o.Bootloader = bootloader("a", nil, "the copy is damaged") }, "bootloader", doctor.Warn, "the copy is damaged"},
 		{"bootloader wants root", func(o *doctor.Options) {
 			o.UID, o.Bootloader = 1000, bootloader("a", fs.ErrPermission)

@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 const (
 	noBus = "switch the bus on (dtparam=i2c_arm=on on a Raspberry Pi, status = \"okay\" in a device tree), load i2c-dev, and compare i2c.NAME.bus with i2cdetect -l"
-	shut  = "cp /usr/share/doc/holdfast/examples/i2c.conf /etc/systemd/system/holdfast.service.d/ && systemctl daemon-reload && systemctl restart holdfast"
+	shut  = "apt-get install i2c-tools (it brings the group i2c, and gives it the buses), mkdir -p /etc/systemd/system/holdfast.service.d && cp /usr/share/doc/holdfast/examples/i2c.conf /etc/systemd/system/holdfast.service.d/ && systemctl daemon-reload && systemctl restart holdfast"
 )
 
 // i2c looks whether the buses of the configured chips can be opened, here and by the unit.
@@ -59,6 +61,12 @@ func (x *examination) confined(ctx context.Context, bus string) string {
 			return "PrivateDevices hides it"
 		case (u["DevicePolicy"] == "closed" || u["DevicePolicy"] == "strict" || u["DeviceAllow"] != "") && !allowed:
 			return "DeviceAllow does not name it"
+		}
+	}
+	// Without the udev rule of i2c-tools the kernel's mode stands: root alone.
+	if info, err := os.Stat(bus); err == nil && info.Mode()&0o006 != 0o006 {
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && (st.Gid == 0 || info.Mode()&0o060 != 0o060) {
+			return "it is root's alone"
 		}
 	}
 	return ""

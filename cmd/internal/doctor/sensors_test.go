@@ -53,6 +53,23 @@ func TestBusesOfConfiguredChips(t *testing.T) {
 			t.Errorf("%s: the bus of two chips is looked at twice", tt.name)
 		}
 	}
+	bus := filepath.Join(t.TempDir(), "i2c-1")
+	if err := os.WriteFile(bus, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := options(t, func(c *config.Config) { c.I2C = map[string]config.I2C{"a": {Bus: bus, Chip: "bme280"}} })
+	o.Bus = func(string) error { return nil }
+	o.Systemctl = func(context.Context, ...string) ([]byte, error) {
+		return []byte("Id=holdfast.service\nPrivateDevices=no\nDevicePolicy=closed\nDeviceAllow=char-i2c rw\n"), nil
+	}
+	if err := os.MkdirAll(filepath.Join(o.Config.Root, "run/systemd/system"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, find(t, doctor.Run(t.Context(), o), "i2c"), doctor.Fail, "it is root's alone", "i2c-tools")
+	if err := os.Chmod(bus, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, find(t, doctor.Run(t.Context(), o), "i2c"), doctor.OK)
 	if r := doctor.Run(t.Context(), options(t, nil)); slices.ContainsFunc(r.Checks, func(c doctor.Check) bool { return c.Name == "i2c" }) {
 		t.Error("buses are looked at without chips")
 	}

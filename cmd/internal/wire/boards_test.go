@@ -84,6 +84,34 @@ func TestSlotsThatTheMachineNamesNeedNoConfiguration(t *testing.T) {
 	}
 }
 
+func TestNamesAreTakenFromWhatIsAboutTheSameBootloader(t *testing.T) {
+	usual := config.Default().Update.GRUB
+	rauc := usual
+	rauc.A, rauc.B, rauc.Env, rauc.Copy = "system0", "system1", "/boot/grubenv", "/boot/grubenv.copy"
+	mine := usual
+	mine.Attempts = 1
+	for _, tt := range []struct {
+		name, of, with string
+		set            config.GRUB
+		want           config.GRUB
+		a              string
+	}{
+		{"grub", "grub", "grub", usual, rauc, ""},
+		{"grub, and the file says something", "grub", "grub", mine, mine, ""},
+		{"U-Boot's for grub", "uboot", "grub", usual, usual, ""},
+		{"grub's for U-Boot", "grub", "uboot-rauc", usual, usual, ""},
+		{"U-Boot's", "uboot", "uboot-rauc", usual, usual, "system0"},
+	} {
+		c := config.Default()
+		c.Root, c.Update.Bootloader, c.Update.GRUB = t.TempDir(), tt.with, tt.set
+		put(t, c.Root, "etc/rauc/system.conf", "[system]\nbootloader="+tt.of+"\ngrubenv=/boot/grubenv\n[slot.rootfs.0]\ndevice=/dev/x2\nbootname=system0\n"+
+			"[slot.rootfs.1]\ndevice=/dev/x3\nbootname=system1\n")
+		if err := wire.Place(&c); err != nil || c.Update.GRUB != tt.want || c.Update.UBoot.A != tt.a {
+			t.Errorf("%s: %v, %+v, %+v", tt.name, err, c.Update.GRUB, c.Update.UBoot)
+		}
+	}
+}
+
 func TestAnUnverifiedNameDrivesNoOutput(t *testing.T) {
 	c := config.Default()
 	c.Root, c.Board = t.TempDir(), "rock-5b"

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"holdfast/actuators"
-	"holdfast/actuators/relay"
 	"holdfast/agent"
 	"holdfast/agent/link"
 	"holdfast/agent/link/mqtt"
@@ -91,7 +90,7 @@ func claim(c config.Config) (io.Closer, error) {
 
 func assemble(o Options) (*Running, error) {
 	c := o.Config
-	b, lines, err := Board(c)
+	b, err := Board(c)
 	if err != nil {
 		return nil, err
 	}
@@ -103,11 +102,20 @@ func assemble(o Options) (*Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Running{base: c, Lines: lines}
+	r := &Running{base: c}
+	owned, err := r.lined(o, b.Clock)
+	if err != nil {
+		return nil, err
+	}
+	r.Lines = owned.sims
+	if owned.client != nil {
+		b.Lines = owned.client.Lines()
+	}
 	verbs, ups, crashes, side, err := verbs(o, b)
 	if err != nil {
 		return nil, err
 	}
+	verbs, side = append(owned.verbs, verbs...), append(owned.side, side...)
 	watch := units.New(units.System)
 	if err := watch.Watch(c.Units.Watch); err != nil { // the agent tells it what changes later
 		return nil, &config.Error{File: "configuration", Problem: "units.watch: " + err.Error()}
@@ -120,7 +128,7 @@ func assemble(o Options) (*Running, error) {
 		Policy: agent.Policy{Linger: time.Duration(c.Telemetry.Linger), BatchBytes: int(c.Telemetry.BatchBytes),
 			InFlight: c.Telemetry.InFlight, ShadowBytes: int(c.Shadow.LimitBytes), ShadowTrial: time.Duration(c.Shadow.Trial),
 			LinkGrace: time.Duration(c.Shadow.LinkGrace), CapacityBits: float64(c.Network.Capacity), StartUp: o.Started},
-		Log: o.Log, Level: o.Level, Progress: o.Progress, Ready: o.Ready, Side: side,
+		Log: o.Log, Level: o.Level, Progress: o.Progress, Ready: o.Ready, Side: side, Faults: owned.faults,
 	}
 	parts.Sources = append(host.All(host.Options{
 		Root: c.Root, PerCore: c.Collectors["cpu"].PerCore, Mounts: c.Disk.Mounts,
@@ -168,42 +176,31 @@ func (r *Running) counters() []collectors.Field {
 	}
 }
 
-// Board opens the machine a configuration describes.
-func Board(c config.Config) (*board.Board, map[string]*sim.Line, error) {
+// Board opens the machine a configuration describes, but for its lines, which another process owns.
+func Board(c config.Config) (*board.Board, error) {
 	id := linux.Identity(c.Root)
 	if id.ID = c.ID; id.ID == "" {
 		id.ID = linux.SuggestID(c.Root)
 	}
 	if id.ID == "" {
-		return nil, nil, &config.Error{File: config.DefaultPath, Problem: "this machine has neither a host name nor a machine id",
+		return nil, &config.Error{File: config.DefaultPath, Problem: "this machine has neither a host name nor a machine id",
 			Hint: `set id = "a-name"`}
 	}
 	files, err := linux.NewFiles(filepath.Join(c.StateDir, "state"))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	logs, err := linux.NewDir(filepath.Join(c.StateDir, "spool"))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	facts := linux.Facts(c.Root)
 	if p, err := Profile(c); err != nil {
-		return nil, nil, err
+		return nil, err
 	} else if p != nil {
 		facts.Profile, facts.Verified = p.Name, p.Verified
 	}
-	b := &board.Board{Identity: id, Facts: facts, Root: c.Root, Clock: &linux.Clock{Vouched: c.Vouched}, Files: files, Logs: logs,
-		Lines: map[string]board.Line{}}
-	lines := map[string]*sim.Line{}
-	for name, l := range c.Lines {
-		if l.Output {
-			lines[name] = sim.NewOutput(name, l.Initial)
-		} else {
-			lines[name] = sim.NewInput(name, l.Initial)
-		}
-		b.Lines[name] = lines[name]
-	}
-	return b, lines, nil
+	return &board.Board{Identity: id, Facts: facts, Root: c.Root, Clock: &linux.Clock{Vouched: c.Vouched}, Files: files, Logs: logs}, nil
 }
 
 // Dialect makes the dialect a configuration names.
@@ -328,19 +325,6 @@ func allowed(c config.Config, verbs []actuators.Verb) ([]string, error) {
 // verbs are the deeds of this board: what run can do itself, and what it asks the warden for.
 func verbs(o Options, b *board.Board) (all []actuators.Verb, ups *agent.Updates, crashes agent.Crashes, side []func(context.Context) error, err error) {
 	c := o.Config
-	relays := map[string]relay.Relay{}
-	for name, l := range c.Lines {
-		if l.Output {
-			relays[name] = relay.Relay{Line: b.Lines[name], MinOff: time.Duration(l.MinOff), MinOn: time.Duration(l.MinOn)}
-		}
-	}
-	if len(relays) > 0 {
-		bank, err := relay.New(b.Clock, relays)
-		if err != nil {
-			return nil, nil, nil, nil, err
-		}
-		all = append(all, bank.Verb())
-	}
 	all = append(all, tail())
 	client, serve, err := ask(o)
 	if err != nil {

@@ -18,5 +18,6 @@ addtask deploy after do_compile before do_build
 
 inherit kernel-arch
 
-COMPATIBLE_MACHINE = "aarch64|arm"
+# boot.cmd uses booti, which U-Boot has for 64-bit ARM.
+COMPATIBLE_HOST = "aarch64.*-linux"
 PACKAGE_ARCH = "${MACHINE_ARCH}"

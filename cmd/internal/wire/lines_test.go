@@ -1,0 +1,68 @@
+package wire_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os/user"
+	"strings"
+	"testing"
+
+	"holdfast/cmd/internal/config"
+	"holdfast/cmd/internal/wire"
+)
+
+// Names of a profile stand for lines; what nobody tried on the board is driven only on wish.
+func TestLinesByNamesOfAProfile(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		line   config.Line
+		accept bool
+		err    string
+	}{
+		{"an input by a name", config.Line{Line: "GPIO8"}, false, ""},
+		{"an output by a name", config.Line{Line: "GPIO8", Output: true}, false, "not verified"},
+		{"accepted", config.Line{Line: "GPIO8", Output: true}, true, ""},
+		{"an output by chip and offset", config.Line{Line: "gpiochip0:3", Output: true}, false, ""},
+		{"no such thing", config.Line{Line: "gpiochip0:99999999"}, false, "lines.x: "},
+	} {
+		c := config.Default()
+		c.Root, c.RunDir, c.AcceptUnverified, c.Board = t.TempDir(), t.TempDir(), tt.accept, "mine"
+		put(t, c.Root, wire.BoardsDir+"/mine.toml", "title = \"A board\"\ncompatible = [\"acme,board\"]\n[lines]\nGPIO8 = \"pl061:0\"\n")
+		c.Lines = map[string]config.Line{"x": tt.line}
+		_, err := wire.NewLines(wire.LinesOptions{Config: c, Log: slog.New(slog.DiscardHandler)})
+		var bad *config.Error
+		if tt.err == "" && err != nil || tt.err != "" && (!errors.As(err, &bad) || !strings.Contains(err.Error(), tt.err)) {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.err)
+		}
+	}
+}
+
+// A machine without the chip has an output that does not obey, and a process that works for the others.
+func TestALineThatIsNotThereIsToldAndNotFatal(t *testing.T) {
+	c := config.Default()
+	c.Root, c.RunDir = t.TempDir(), t.TempDir()
+	if me, err := user.Current(); err == nil { // who is answered
+		c.Warden.User = me.Username
+	}
+	c.Lines = map[string]config.Line{"pump": {Line: "gpiochip7:1", Output: true}, "door": {Line: "DOOR"}, "fan": {Driver: "sim", Output: true, Initial: true}}
+	l, err := wire.NewLines(wire.LinesOptions{Config: c, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- l.Run(ctx, func() { close(ready) }) }()
+	<-ready
+	s, err := wire.Levels(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Lines["pump"].Error == "" || s.Lines["door"].Error == "" || s.Lines["fan"].Error != "" || !s.Lines["fan"].High {
+		t.Errorf("%+v", s)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
