@@ -160,12 +160,6 @@ func (s *site) around(ctx context.Context) error {
 			return err
 		}
 	}
-	if _, err := os.Stat(s.path("tree/usr/lib/systemd/system/holdfast-lines.service")); err == nil {
-		if err := s.do(ctx, "sh", "-c", "cat guest/lines.toml >>tree/etc/holdfast/holdfast.toml"); err != nil {
-			return err
-		}
-		s.hasLines = true
-	}
 	mosquitto := "mosquitto"
 	if _, err := exec.LookPath(mosquitto); err != nil {
 		mosquitto = "/usr/sbin/mosquitto"

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -12,8 +13,9 @@ import (
 
 // What the project promises of memory, in KiB.
 const (
-	idleKiB = 16 << 10 // of run at rest: resident, its program's pages included
-	peakKiB = 24 << 10 // of all processes in an update, pages that are shared counted once
+	idleKiB  = 16 << 10 // of run at rest: resident, its program's pages included
+	linesKiB = 8 << 10  // of lines, as of run
+	peakKiB  = 24 << 10 // of all processes in an update, pages that are shared counted once
 )
 
 // figures is the last step: what it costs, on this board.
@@ -30,6 +32,12 @@ func (s *site) figures(ctx context.Context) error {
 	if s.peakKiB > 0 {
 		s.t.check(fmt.Sprintf("all processes together had %.1f MiB at most in an update (promised: 24)", mib(s.peakKiB)), atMost(s.peakKiB, peakKiB))
 	}
+	out, err := s.in(ctx, `grep -h ^VmRSS: /proc/$(systemctl show -p MainPID --value holdfast-lines)/status`)
+	lines := 0
+	if err == nil {
+		_, err = fmt.Sscanf(out, "VmRSS: %d kB", &lines)
+	}
+	s.t.check(fmt.Sprintf("lines has %.1f MiB resident (promised: 8)", mib(lines)), errors.Join(err, atMost(lines, linesKiB)))
 	const span = time.Minute
 	start := time.Now()
 	pause(ctx, span)

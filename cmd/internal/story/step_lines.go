@@ -26,7 +26,9 @@ func (s *site) lines(ctx context.Context) error {
 	if err == nil {
 		err = s.pumpIs(ctx, "1")
 	}
-	s.t.check("holdfastctl switches the pump on: its line is high, seen from outside", err)
+	if !s.t.check("holdfastctl switches the pump on: its line is high, seen from outside", err) {
+		return nil // the rest would prove nothing
+	}
 	out, err := s.in(ctx, simulated+`now() { cut -d' ' -f1 /proc/uptime; }
 kill -KILL $(systemctl show -p MainPID --value holdfast); now
 while [ $(cat $d/sim_gpio1/value) = 1 ]; do sleep 0.05; done; now`)
@@ -79,7 +81,7 @@ cut -d' ' -f1 /proc/uptime`, n))
 
 // edgesCounted returns the newest count of the door's edges that the broker has.
 func (s *site) edgesCounted(ctx context.Context) (int, error) {
-	out, err := s.ctl(ctx, "command", id, "sample", "source=pins", "--json")
+	out, err := s.ctl(ctx, "command", id, "sample", "source=gpio", "--json")
 	if err != nil {
 		return 0, err
 	}

@@ -116,9 +116,5 @@ func (s *site) first(ctx context.Context) error {
 	s.t.note("QEMU took %.0f s of a processor, %v", cpu.Seconds(), err)
 	s.t.check("the broker has its status", s.hears(ctx, 0, "status", `"online":true`))
 	s.t.check("telemetry comes", s.hears(ctx, 0, "telemetry", `"cpu"`))
-	if !s.hasLines {
-		s.t.note("this package has no holdfast-lines.service: nothing of GPIO is checked")
-		return nil
-	}
 	return s.lines(ctx)
 }
