@@ -41,7 +41,6 @@ type site struct {
 	rtc      string
 	made     []chan error // of releases, by number - 1
 	marks    int          // of mark
-	hasLines bool         // the package has holdfast-lines.service
 	undo     []func()
 }
 
