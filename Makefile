@@ -23,7 +23,7 @@ env-riscv64 := GOARCH=riscv64
 env-amd64   := GOARCH=amd64
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test bench bench-delta cut field field-measure storm fuzz cross sizes man deb nspawn layout clean FORCE
+.PHONY: help build demo test bench bench-delta cut field field-measure lab lab-try storm fuzz cross sizes man deb nspawn layout clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -62,6 +62,16 @@ field: build ## update real slots on loop devices and kill both processes KILLS 
 
 field-measure: build ## memory and time of an update of 200 MB on loop devices, and what a cut costs (as root)
 	@go build -o bin/field ./cmd/internal/field && bin/field measure
+
+$(DIST)/holdfast_$(VERSION)_arm64.deb: $(DIST)/linux-arm64/holdfast
+	@VERSION='$(VERSION)' packaging/deb.sh $(DIST) arm64 >/dev/null
+
+# What takes minutes to make is kept in HOLDFAST_LAB, /var/cache/holdfast-lab when it is not set.
+lab: build $(DIST)/holdfast_$(VERSION)_arm64.deb ## a board in QEMU from its first boot to a full disk; LABFLAGS='-only 2,5' for some of it (as root, on Debian)
+	@go build -o bin/story ./cmd/internal/story && bin/story -deb $(DIST)/holdfast_$(VERSION)_arm64.deb $(LABFLAGS)
+
+lab-try: build $(DIST)/holdfast_$(VERSION)_arm64.deb ## the board of the lab, and a shell beside it (as root, on Debian)
+	@go build -o bin/story ./cmd/internal/story && bin/story -deb $(DIST)/holdfast_$(VERSION)_arm64.deb -try
 
 # As root on Debian, which brings QEMU and U-Boot; SEED, and a MUTANT to be noticed: no-sync or told-early.
 N ?= 50

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes the Debian packages from what `make cross man` left in the folder given.
+# Makes the Debian packages from what `make cross man` left in the folder given; with an architecture, the device's package
+# for it alone.
 #
 # Debian's armhf means ARM v7, Raspberry Pi OS means v6 by the same word. So there are two packages for armhf: the one
 # whose name ends in -armv6 is for a Raspberry Pi 1 or Zero, and runs on every other board too.
@@ -10,6 +11,10 @@ dist=$1 only=${2:-}
 config() { # arguments: template; Debian architecture; name of the build
 	ARCH=$2 BUILD=$3 DIST=$dist go tool -modfile=packaging/nfpm.mod nfpm package --config "packaging/$1" --packager deb --target "$4"
 }
+if [ $# = 2 ]; then # only this one
+	config nfpm.yaml "$2" "linux-$2" "$dist/holdfast_${VERSION}_$2.deb"
+	exit
+fi
 rm -f "$dist"/*.deb
 for pair in armhf:armv7 arm64:arm64 riscv64:riscv64 amd64:amd64; do
 	[ "${only:-${pair%:*}}" = "${pair%:*}" ] || continue

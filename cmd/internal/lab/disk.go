@@ -124,7 +124,7 @@ func Ext4(ctx context.Context, path string, mib int, dir, label, id string) erro
 	if err := blank(path, int64(mib)*MiB); err != nil {
 		return fmt.Errorf("ext4: %w", err)
 	}
-	args := []string{"-q", "-F", "-t", "ext4", "-b", "4096", "-m", "1", "-L", label, "-U", id,
+	args := []string{"-q", "-F", "-t", "ext4", "-b", "4096", "-i", "16384", "-m", "1", "-L", label, "-U", id,
 		"-O", "^metadata_csum,^64bit", "-E", "lazy_itable_init=0,lazy_journal_init=0,hash_seed=" + id}
 	if dir != "" {
 		args = append(args, "-d", dir)

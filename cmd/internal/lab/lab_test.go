@@ -325,3 +325,36 @@ func TestWhatIsNotHereIsNamedOnce(t *testing.T) {
 		t.Errorf("Absent = %q", got)
 	}
 }
+
+func TestATallyFindsWhatIsMissing(t *testing.T) {
+	type record struct {
+		session string
+		seq     uint64
+	}
+	for _, tt := range []struct {
+		name    string
+		records []record
+		count   int
+		missing string
+	}{
+		{"nothing", nil, 0, ""},
+		{"all, in any order, one twice", []record{{"a", 3}, {"a", 5}, {"a", 4}, {"a", 4}}, 3, ""},
+		{"one of three", []record{{"a", 3}, {"a", 5}}, 2, "session a: 1 of records 3 to 5 are missing"},
+		{"in one of two sessions", []record{{"b", 1}, {"a", 2}, {"b", 4}, {"b", 2}, {"a", 3}}, 5, "session b: 1 of records 1 to 4 are missing"},
+	} {
+		var tally lab.Tally
+		fresh := 0
+		for _, r := range tt.records {
+			if tally.Add(r.session, r.seq) {
+				fresh++
+			}
+		}
+		said := ""
+		if err := tally.Missing(); err != nil {
+			said = err.Error()
+		}
+		if tally.Count() != tt.count || fresh != tt.count || said != tt.missing {
+			t.Errorf("%s: %d records, %d new, %q; want %d, %q", tt.name, tally.Count(), fresh, said, tt.count, tt.missing)
+		}
+	}
+}
