@@ -53,12 +53,26 @@ func (s *site) pumpIs(ctx context.Context, want string) error {
 // edges pulls the door's line up and down, 200 times a second or as near to that as an emulated shell comes.
 func (s *site) edges(ctx context.Context) error {
 	const n = 2000
+	// The agent that has just started counts from when it watches, which the first edge it tells shows.
+	err := s.until(ctx, func() error {
+		if _, err := s.in(ctx, simulated+`echo pull-down >$d/sim_gpio0/pull; sleep 0.1; echo pull-up >$d/sim_gpio0/pull; sleep 0.1`); err != nil {
+			return err
+		}
+		counted, err := s.edgesCounted(ctx)
+		if err == nil && counted == 0 {
+			err = errors.New("no edge is counted")
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	before, err := s.edgesCounted(ctx)
 	if err != nil {
 		return err
 	}
 	out, err := s.in(ctx, fmt.Sprintf(simulated+`cd $d/sim_gpio0; mkfifo /tmp/never; exec 9<>/tmp/never; cut -d' ' -f1 /proc/uptime
-i=0; while [ $i -lt %d ]; do echo pull-down >pull; read -t 0.004 <&9; echo pull-up >pull; read -t 0.004 <&9; i=$((i+2)); done
+i=0; while [ $i -lt %d ]; do echo pull-down >pull; read -t 0.002 <&9; echo pull-up >pull; read -t 0.002 <&9; i=$((i+2)); done
 cut -d' ' -f1 /proc/uptime`, n))
 	if err != nil {
 		return err
