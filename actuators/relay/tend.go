@@ -143,11 +143,7 @@ func (b *Bank) drive(s *state, on bool, now time.Time) {
 		return
 	}
 	if !s.known || s.on != on {
-		s.since, s.changes = now, append(s.changes, now)
-		if len(s.changes) > 1000 { // as many as a bound can want
-			s.changes = s.changes[1:]
-		}
-		s.count++
+		s.switched(now)
 	}
 	s.on, s.known, s.fault = on, true, nil
 }
