@@ -57,13 +57,14 @@ func NewDesk(o DeskOptions) (*Desk, error) {
 	return d, nil
 }
 
-// Verbs returns what can be asked. Beats and levels change nothing but the patience of the outputs.
+// Verbs returns what can be asked. Beats and levels change nothing but the patience of the outputs. None waits for a deed:
+// else an input whose chip is slow to answer would keep beats back until the outputs are safe.
 func (d *Desk) Verbs() []actuators.Verb {
 	return []actuators.Verb{
-		{Name: levelsVerb, Help: "how every line stands", Do: func(context.Context, actuators.Args) (actuators.Result, error) {
+		{Name: levelsVerb, Help: "how every line stands", Aside: true, Do: func(context.Context, actuators.Args) (actuators.Result, error) {
 			return d.answer(d.levels()), nil
 		}},
-		{Name: beatVerb, Help: "the agent is alive", Do: func(context.Context, actuators.Args) (actuators.Result, error) {
+		{Name: beatVerb, Help: "the agent is alive", Aside: true, Do: func(context.Context, actuators.Args) (actuators.Result, error) {
 			return d.answer(d.o.Beat()), nil
 		}},
 		{Name: edgesVerb, Help: "what inputs did", Params: edgesParams(), Aside: true, Do: d.edges},
@@ -71,6 +72,10 @@ func (d *Desk) Verbs() []actuators.Verb {
 }
 
 func (d *Desk) answer(s Standing) actuators.Result {
+	for name, l := range s.Lines {
+		l.Error = clip(l.Error)
+		s.Lines[name] = l
+	}
 	r := actuators.Result{"start": d.start, "resets": s.Resets, "silences": s.Silences, "lines": s.Lines}
 	if s.Silent {
 		r["silent"], r["silent_seconds"] = true, s.Seconds
@@ -87,7 +92,7 @@ func (d *Desk) levels() Standing {
 		n := counts[name]
 		l := Level{High: high, Count: n.Total(), Rising: n.Rising, Falling: n.Falling}
 		if err != nil {
-			l.Error = clip(err.Error())
+			l.Error = err.Error()
 		}
 		s.Lines[name] = l
 	}

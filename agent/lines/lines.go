@@ -31,9 +31,6 @@ const (
 	Silence   = 1500 * time.Millisecond
 )
 
-// Most is how many lines a process owns at most.
-const Most = 64
-
 // A Level is how one line stands.
 type Level struct {
 	Output bool   `json:"output,omitempty"`
