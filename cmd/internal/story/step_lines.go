@@ -53,7 +53,11 @@ func (s *site) pumpIs(ctx context.Context, want string) error {
 // edges pulls the door's line up and down, 200 times a second or as near to that as an emulated shell comes.
 func (s *site) edges(ctx context.Context) error {
 	const n = 2000
-	before, err := s.edgesCounted(ctx)
+	before := 0
+	err := s.until(ctx, func() (err error) { // the agent has just started, and may not have read the line yet
+		before, err = s.edgesCounted(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}
