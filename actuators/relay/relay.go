@@ -46,7 +46,7 @@ type Options struct {
 	Log   *slog.Logger // nil for none
 	// Silence is how long a Beat may stay away before Run brings every output to its safe level; 0: none is waited for.
 	Silence time.Duration
-	// Progress is called by Run as it goes round, every 3 s at least; nil for none.
+	// Progress is called by Run as it goes round, every 3 s at least, and after each line that was slow; nil for none.
 	Progress func()
 }
 
