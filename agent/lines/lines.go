@@ -101,7 +101,7 @@ func learn(ctx context.Context, ask Asker, verb string, args actuators.Args, sai
 	}
 	text, err := json.Marshal(result)
 	if err == nil {
-		err = strict.Unmarshal(text, said, strict.Limits{Bytes: 64 << 10, Depth: 4, Members: 4096})
+		err = strict.Unmarshal(text, said, strict.Limits{Bytes: 64 << 10, Depth: 4, Members: 4096, AllowUnknown: true})
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", verb, err)
