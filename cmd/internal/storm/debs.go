@@ -18,7 +18,7 @@ import (
 )
 
 // guestPackages are what the guest is made of, beside the kernel.
-var guestPackages = []string{"busybox-static", "libubootenv-tool", "libubootenv0.1", "libc6", "zlib1g"}
+var guestPackages = []string{"busybox-static", "e2fsck-static", "libubootenv-tool", "libubootenv0.1", "libc6", "zlib1g"}
 
 var kernelName = regexp.MustCompile(`\blinux-image-[0-9][0-9.-]*-arm64\b`)
 
