@@ -50,22 +50,28 @@ func (s *site) pumpIs(ctx context.Context, want string) error {
 	})
 }
 
-// edges pulls the door's line up and down, 200 times a second or as near to that as an emulated shell comes.
+// edges pulls the door's line up and down, 200 times a second or as near to that as an emulated shell comes. The kernel tells
+// edges from a thread, and two that come before it runs are one: who pulls shares its processor with it, so that none does.
 func (s *site) edges(ctx context.Context) error {
 	const n = 2000
 	before, err := s.edgesCounted(ctx)
 	if err != nil {
 		return err
 	}
-	out, err := s.in(ctx, fmt.Sprintf(simulated+`cd $d/sim_gpio0; mkfifo /tmp/never; exec 9<>/tmp/never; cut -d' ' -f1 /proc/uptime
+	out, err := s.in(ctx, fmt.Sprintf(simulated+`cd $d/sim_gpio0; mkfifo /tmp/never; exec 9<>/tmp/never
+pinned=0
+for p in /proc/[0-9]*; do case $(cat $p/comm 2>/dev/null) in irq/*holdfast*) taskset -cp 0 ${p#/proc/} >/dev/null && pinned=$((pinned+1));; esac; done
+taskset -cp 0 $BASHPID >/dev/null; echo $pinned
+cut -d' ' -f1 /proc/uptime
 i=0; while [ $i -lt %d ]; do echo pull-down >pull; read -t 0.004 <&9; echo pull-up >pull; read -t 0.004 <&9; i=$((i+2)); done
 cut -d' ' -f1 /proc/uptime`, n))
 	if err != nil {
 		return err
 	}
 	var first, last float64
-	if _, err := fmt.Sscan(out, &first, &last); err != nil {
-		return fmt.Errorf("guest says %q: %w", out, err)
+	pinned := 0
+	if _, err := fmt.Sscan(out, &pinned, &first, &last); err != nil || pinned != 1 {
+		return fmt.Errorf("guest says %q: %d threads for the door, %v", out, pinned, err)
 	}
 	counted := 0
 	err = s.until(ctx, func() error {
