@@ -55,7 +55,7 @@ func main() {
 		{"field", "updates on loop devices", made("field", "KILLS=20")},
 		{"nspawn", "units and their sandboxes", made("nspawn")},
 		{"layout", "cards of all boards", made("layout")},
-		{"storm", "power cuts on emulated boards", made("storm", "N=20")},
+		{"storm", "power cuts on emulated boards", made("storm", "N=12")},
 		{"fuzz", "every parser, shortly", func(t *tally) error { return fuzz(t, *budget) }},
 	}
 	var total tally

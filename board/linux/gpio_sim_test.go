@@ -22,6 +22,9 @@ import (
 	"time"
 
 	"github.com/warthog618/go-gpiocdev"
+	"periph.io/x/conn/v3/driver/driverreg"
+	"periph.io/x/conn/v3/gpio"
+	"periph.io/x/host/v3/gpioioctl"
 
 	"holdfast/board"
 	"holdfast/board/boardtest"
@@ -301,6 +304,28 @@ func BenchmarkGPIOSimReadByLibrary(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// The same by periph, whose registry knows the chips there were when it was first asked.
+func BenchmarkGPIOSimReadByPeriph(b *testing.B) {
+	s := newSim(b, 1)
+	if _, err := driverreg.Init(); err != nil {
+		b.Fatal(err)
+	}
+	for _, chip := range gpioioctl.Chips {
+		if chip.Name() != s.chip {
+			continue
+		}
+		l := chip.ByNumber(0)
+		if err := l.In(gpio.Float, gpio.NoEdge); err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			l.Read()
+		}
+		return
+	}
+	b.Fatalf("periph does not see chip %s", s.chip)
 }
 
 // Each turn is one change at the pin and its edge; the change is most of it.

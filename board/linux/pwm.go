@@ -90,6 +90,41 @@ func (p *PWM) Off() error {
 	return p.write("enable", 0)
 }
 
+// Line returns the channel as an output: high is pulses with this share of the period high, low is none. What it was told
+// before it was driven for the first time is low.
+func (p *PWM) Line(duty float64) *PWMLine { return &PWMLine{pwm: p, duty: duty} }
+
+// A PWMLine is a board.Line that pulses while it is high. Several goroutines may use it.
+type PWMLine struct {
+	pwm  *PWM
+	duty float64
+
+	mu   sync.Mutex // the channel and what is remembered of it change together
+	told bool
+}
+
+// Read implements board.Line: what it was last told.
+func (l *PWMLine) Read() (high bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.told, nil
+}
+
+// Drive implements board.Line.
+func (l *PWMLine) Drive(high bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	drive := l.pwm.Off
+	if high {
+		drive = func() error { return l.pwm.Set(l.duty) }
+	}
+	if err := drive(); err != nil {
+		return fmt.Errorf("drive pwm %s: %w", filepath.Base(l.pwm.channel), err)
+	}
+	l.told = high
+	return nil
+}
+
 // export makes the kernel show the channel.
 func (p *PWM) export() error {
 	if _, err := os.Stat(p.channel); err == nil {

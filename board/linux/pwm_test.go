@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/board"
 	"holdfast/board/linux"
 )
 
@@ -32,6 +33,35 @@ func pwmTree(t *testing.T, values map[string]string) (root string, show func(str
 			t.Fatal(err)
 		}
 		return string(text)
+	}
+}
+
+func TestAPWMIsALineThatPulsesWhileItIsHigh(t *testing.T) {
+	root, show := pwmTree(t, map[string]string{"period": "0\n", "duty_cycle": "0\n", "enable": "1\n"})
+	p, err := linux.NewPWM(root, "pwmchip0:1", 40*time.Microsecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var line board.Line = p.Line(0.6)
+	for _, high := range []bool{false, true, true, false} {
+		if err := line.Drive(high); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := line.Read(); got != high || err != nil {
+			t.Errorf("told %t: read %t, %v", high, got, err)
+		}
+		if enabled := show("enable") == "1"; enabled != high || high && (show("duty_cycle") != "24000" || show("period") != "40000") {
+			t.Errorf("told %t: enable %s, duty cycle %s, period %s", high, show("enable"), show("duty_cycle"), show("period"))
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(root, "sys/class/pwm/pwmchip0")); err != nil {
+		t.Fatal(err)
+	}
+	if err := line.Drive(true); err == nil {
+		t.Error("driven, and its chip is gone")
+	}
+	if got, _ := line.Read(); got {
+		t.Error("a line that did not obey says it is high")
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -37,6 +38,7 @@ Exit codes: 0 all of it happened, 1 something did not; the table says what.`,
 	f := cmd.Flags()
 	f.BoolVar(&o.Stay, "stay", false, "leave it running afterwards, to play with")
 	f.DurationVar(&o.Cut, "cut", 0, "how long the link is cut, 1s to 20s (default 10s)")
+	f.DurationVar(&o.Limit, "limit", 55*time.Second, "the most it takes; a slow machine may want more, 10m at most")
 	f.StringVar(&logPath, "log", "", "`FILE` for the log of agent and broker (default: a temporary one, kept if the demo fails)")
 	f.BoolVar(&verbose, "verbose", false, "write that log to stderr instead")
 	cmd.MarkFlagsMutuallyExclusive("log", "verbose")
@@ -49,6 +51,9 @@ Exit codes: 0 all of it happened, 1 something did not; the table says what.`,
 		o.Board = []string{self, "demo", "board"}
 		if f.Changed("cut") && (o.Cut < demo.ShortestCut || o.Cut > demo.LongestCut) {
 			return usage("--cut %s: wants %s to %s", o.Cut, demo.ShortestCut, demo.LongestCut)
+		}
+		if o.Limit < time.Second || o.Limit > 10*time.Minute {
+			return usage("--limit %s: wants 1s to 10m", o.Limit)
 		}
 		o.Out, o.JSON, o.Version = cmd.OutOrStdout(), c.json, ownVersion()
 		restore := func() {}

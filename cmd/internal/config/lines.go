@@ -8,13 +8,15 @@ import (
 
 // Line is one GPIO line.
 type Line struct {
-	Driver       string   `toml:"driver" doc:"What drives it: gpio, or sim, a line of memory. Empty: gpio."`
-	Line         string   `toml:"line" doc:"Which line: the kernel's name of it, such as GPIO17, or a chip's device or label and an offset, such as gpiochip0:17. holdfast lines --list shows them."`
+	Driver       string   `toml:"driver" doc:"What drives it: gpio; pwm, an output that pulses while it is high; or sim, a line of memory. Empty: gpio."`
+	Line         string   `toml:"line" doc:"Which line: the kernel's name of it, such as GPIO17, or a chip's device or label and an offset, such as gpiochip0:17. holdfast lines --list shows them. For pwm a chip and a channel, such as pwmchip0:1."`
 	Output       bool     `toml:"output" doc:"An output, which relay.set may switch; else an input."`
 	ActiveLow    bool     `toml:"active_low" doc:"The pin is the other way round: high is 0 V."`
 	Bias         string   `toml:"bias" doc:"as-is, disabled, pull-up or pull-down. Empty: as-is."`
 	Debounce     Duration `toml:"debounce" doc:"How long an input's level must stay to count; by the kernel. At most 10s."`
 	Edges        string   `toml:"edges" doc:"Which edges of an input are told: rising, falling or both. Empty: none."`
+	Period       Duration `toml:"period" doc:"Of pwm: how long one pulse and the pause after it take. 1us to 10s."`
+	Duty         float64  `toml:"duty" doc:"Of pwm: the share of the period that is high while the output is. Above 0, 1 at most; 0 means 1."`
 	Initial      bool     `toml:"initial" doc:"The level an output has from the start of holdfast lines until it is set, or 1.5 s have passed without an agent."`
 	Safe         bool     `toml:"safe" doc:"The level an output gets 1.5 s after the agent's last sign of life, and after its line did not obey."`
 	Shutdown     bool     `toml:"shutdown" doc:"The level an output gets when holdfast lines ends."`
@@ -43,11 +45,19 @@ func (c *Config) checkLines(bad func(ok bool, key, problem string, args ...any),
 			bad(v.Line != "", key, "which line is it? Say line = \"GPIO17\", or driver = \"sim\" for one of memory")
 			bad(taken[v.Line] == "", key+".line", "%s has it already", taken[v.Line])
 			taken[v.Line] = n
+		case "pwm":
+			bad(v.Line != "" && v.Output, key, "pwm wants output = true, and line = \"pwmchip0:1\", a chip and a channel")
+			bad(taken[v.Line] == "", key+".line", "%s has it already", taken[v.Line])
+			taken[v.Line] = n
+			bad(!v.ActiveLow && v.Bias == "", key, "pwm has neither active_low nor bias")
+			span(v.Period, key+".period", time.Microsecond, 10*time.Second)
+			bad(v.Duty >= 0 && v.Duty <= 1, key+".duty", "%g is not between 0 and 1", v.Duty)
 		case "sim":
 			bad(v.Line == "", key+".line", "a line of memory is no line of the machine's")
 		default:
-			bad(false, key+".driver", "%q is neither gpio nor sim", v.Driver)
+			bad(false, key+".driver", "%q is none of gpio, pwm, sim", v.Driver)
 		}
+		bad(v.Driver == "pwm" || v.Period == 0 && v.Duty == 0, key, "period and duty are for driver = \"pwm\"")
 		bad(slices.Contains([]string{"", "as-is", "disabled", "pull-up", "pull-down"}, v.Bias), key+".bias", "%q is none of as-is, disabled, pull-up, pull-down", v.Bias)
 		bad(slices.Contains([]string{"", "rising", "falling", "both"}, v.Edges), key+".edges", "%q is none of rising, falling, both", v.Edges)
 		span(v.Debounce, key+".debounce", 0, mostDebounce)

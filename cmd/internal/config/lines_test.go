@@ -43,7 +43,12 @@ func TestLinesThatCannotBeAreRefused(t *testing.T) {
 	const out = "output = true\n"
 	for name, tt := range map[string]struct{ text, problem string }{
 		"no line":                      {out, "lines.a: which line is it?"},
-		"unknown driver":               {"driver = \"sysfs\"\n", "neither gpio nor sim"},
+		"unknown driver":               {"driver = \"sysfs\"\n", "none of gpio, pwm, sim"},
+		"pwm as an input":              {"driver = \"pwm\"\nline = \"pwmchip0:1\"\nperiod = \"40us\"\n", "pwm wants output = true"},
+		"pwm without a period":         {"driver = \"pwm\"\nline = \"pwmchip0:1\"\n" + out, "lines.a.period"},
+		"pwm above all of it":          {"driver = \"pwm\"\nline = \"pwmchip0:1\"\nperiod = \"40us\"\nduty = 1.5\n" + out, "lines.a.duty"},
+		"pwm the other way round":      {"driver = \"pwm\"\nline = \"pwmchip0:1\"\nperiod = \"40us\"\nactive_low = true\n" + out, "neither active_low nor bias"},
+		"a period without pwm":         {"line = \"x\"\nperiod = \"40us\"\n" + out, "period and duty are for"},
 		"a line of memory and a pin":   {"driver = \"sim\"\nline = \"GPIO1\"\n", "lines.a.line: a line of memory"},
 		"unknown bias":                 {"line = \"x\"\nbias = \"up\"\n", "lines.a.bias"},
 		"unknown edges":                {"line = \"x\"\nedges = \"all\"\n", "lines.a.edges"},

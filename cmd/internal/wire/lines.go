@@ -59,8 +59,10 @@ func NewLines(o LinesOptions) (*Lines, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Lines)) {
 		v := c.Lines[name]
-		if v.Line, err = Spec(c, profile, name, v.Line, v.Output); err != nil {
-			return nil, err
+		if v.Driver != "pwm" {
+			if v.Line, err = Spec(c, profile, name, v.Line, v.Output); err != nil {
+				return nil, err
+			}
 		}
 		line, err := l.own(name, v, c.Root, clock)
 		if err != nil {
@@ -95,6 +97,17 @@ func (l *Lines) own(name string, v config.Line, root string, clock board.Clock) 
 			l.sims[name] = sim.NewOutput(name, v.Initial)
 		}
 		return l.sims[name], nil
+	}
+	if v.Driver == "pwm" {
+		p, err := linux.NewPWM(root, v.Line, time.Duration(v.Period))
+		if err != nil {
+			return nil, err
+		}
+		duty := v.Duty
+		if duty == 0 {
+			duty = 1
+		}
+		return p.Line(duty), nil
 	}
 	line, err := linux.NewLine(linux.LineSpec{Line: v.Line, Output: v.Output, Initial: v.Initial, ActiveLow: v.ActiveLow, Bias: v.Bias,
 		Debounce: time.Duration(v.Debounce), Edges: v.Edges}, linux.LineOptions{Root: root, Clock: clock})

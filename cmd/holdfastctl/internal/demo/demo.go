@@ -35,8 +35,8 @@ type Options struct {
 	LogName  string        // where Log can be read, as it is told; "" is not told
 	Version  string        // the agent's, as it reports it
 	Cut      time.Duration // how long the link is cut; 10 s when 0
-	Patience time.Duration // for each thing that is waited for; 12 s when 0
 	Limit    time.Duration // for everything but Stay; 55 s when 0
+	Patience time.Duration // for each thing that is waited for; when 0, 12 s for each whole 55 s of Limit
 	Stay     bool          // afterwards leave it running until ctx ends
 
 	// Board is a command line that runs Board, in a process of its own, with the file that is appended to it.
@@ -50,10 +50,11 @@ type Options struct {
 }
 
 func (o Options) orDefaults() Options {
+	const limit, patience = 55 * time.Second, 12 * time.Second
 	for _, d := range []struct {
 		value *time.Duration
 		def   time.Duration
-	}{{&o.Cut, 10 * time.Second}, {&o.Patience, 12 * time.Second}, {&o.Limit, 55 * time.Second}} {
+	}{{&o.Cut, 10 * time.Second}, {&o.Limit, limit}, {&o.Patience, max(1, o.Limit/limit) * patience}} {
 		if *d.value <= 0 {
 			*d.value = d.def
 		}
