@@ -57,6 +57,21 @@ type Watcher interface {
 	Watch(ctx context.Context, f func(Edge)) error
 }
 
+// Counts are how many edges a line has had.
+type Counts struct {
+	Rising, Falling uint64
+	Lost            uint64 // beside them: they came faster than they could be taken from the kernel
+}
+
+// Total is all of them.
+func (c Counts) Total() uint64 { return c.Rising + c.Falling + c.Lost }
+
+// A Counter is a Line whose edges are counted also while nobody watches here; an input of another process may be one.
+type Counter interface {
+	// Counts returns the counts as they were at the last Read, and whether it could tell them.
+	Counts() (Counts, bool)
+}
+
 // A Board is one machine. Every field may be nil or empty on a board that lacks the part, except Clock, Files and Logs.
 type Board struct {
 	Identity Identity

@@ -27,9 +27,12 @@ type Relay struct {
 	Excludes     []string      // relays that are never on together with it; one of the two need say so
 }
 
+// mostChanges is the most that MaxPerMinute can be, and as many changes are remembered.
+const mostChanges = 1000
+
 func (r Relay) valid() error {
 	switch {
-	case r.Line == nil || r.MinOn < 0 || r.MinOff < 0 || r.MaxOn < 0 || r.MaxPerMinute < 0 || r.MaxPerMinute > 1000:
+	case r.Line == nil || r.MinOn < 0 || r.MinOff < 0 || r.MaxOn < 0 || r.MaxPerMinute < 0 || r.MaxPerMinute > mostChanges:
 		return errors.New("wants a line, times that are not negative and at most 1000 changes a minute")
 	case r.MaxOn > 0 && (r.MaxOn < r.MinOn || r.Safe):
 		return errors.New("cannot be on at most for a while, and longer or for good at other times")
@@ -43,7 +46,7 @@ type Options struct {
 	Log   *slog.Logger // nil for none
 	// Silence is how long a Beat may stay away before Run brings every output to its safe level; 0: none is waited for.
 	Silence time.Duration
-	// Progress is called by Run as it goes round, every 3 s at least; nil for none.
+	// Progress is called by Run as it goes round, every 3 s at least, and after each line that was slow; nil for none.
 	Progress func()
 }
 
@@ -161,12 +164,11 @@ func (b *Bank) set(name string, on bool, pulse time.Duration) (changed bool, err
 		return false, fmt.Errorf("relay %s: %w", name, err)
 	}
 	if changed = !s.known || s.on != on; changed {
-		s.since, s.changes = now, append(s.changes, now)
-		s.count++
+		s.switched(now)
 	}
 	s.driven = now
 	if err := s.Line.Drive(on); err != nil {
-		s.known, s.fault = false, err
+		s.since, s.known, s.fault = now, false, err // a level that was only repeated, too: it may be another one since now
 		b.look()
 		return false, fmt.Errorf("relay %s: drive line: %w", name, err)
 	}
@@ -178,6 +180,15 @@ func (b *Bank) set(name string, on bool, pulse time.Duration) (changed bool, err
 	s.bound()
 	b.look()
 	return changed, nil
+}
+
+// switched takes a change down.
+func (s *state) switched(now time.Time) {
+	s.since, s.changes = now, append(s.changes, now)
+	if len(s.changes) > mostChanges {
+		s.changes = s.changes[1:]
+	}
+	s.count++
 }
 
 // look has Run look at the table.

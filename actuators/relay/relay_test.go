@@ -134,6 +134,30 @@ func TestALineThatFailsIsInDoubt(t *testing.T) {
 	}
 }
 
+// Who repeats a level and is not obeyed does not know what the line drives now: a compressor may just have stopped.
+func TestALevelRepeatedInVainIsInDoubt(t *testing.T) {
+	c, l := &clock{now: time.Now()}, &line{}
+	b := bank(t, c, map[string]relay.Relay{"x": {Line: l, MinOff: time.Minute}})
+	c.now = c.now.Add(time.Hour)
+	if _, err := b.Set("x", true); err != nil {
+		t.Fatal(err)
+	}
+	c.now = c.now.Add(time.Hour)
+	l.err = errors.New("gone")
+	if _, err := b.Set("x", true); err == nil {
+		t.Fatal("it obeys")
+	}
+	l.err = nil
+	c.now = c.now.Add(59 * time.Second)
+	if _, err := b.Set("x", true); !errors.Is(err, actuators.ErrLocked) {
+		t.Errorf("59 s after a failure: %v", err)
+	}
+	c.now = c.now.Add(time.Second)
+	if _, err := b.Set("x", true); err != nil {
+		t.Errorf("a minute after it: %v", err)
+	}
+}
+
 func TestABankIsSafeForManyCallers(t *testing.T) {
 	l := &line{}
 	b := bank(t, &clock{now: time.Now()}, map[string]relay.Relay{"x": {Line: l}})

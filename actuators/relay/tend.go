@@ -2,12 +2,14 @@ package relay
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
 const (
-	retry   = time.Second     // between attempts at a line that does not obey
-	refresh = 3 * time.Second // between drives of the level a line has: an expander that lost its supply shows it again
+	retry   = time.Second            // between attempts at a line that does not obey
+	refresh = 3 * time.Second        // between drives of the level a line has: an expander that lost its supply shows it again
+	slow    = 100 * time.Millisecond // a drive takes microseconds, on a bus that hangs a second (i2c_adapter.timeout)
 )
 
 // Run ends pulses, brings the outputs to their safe levels when beats stay away, and tries lines again that did not obey,
@@ -57,15 +59,15 @@ func (b *Bank) tend() time.Duration {
 		if !s.until.IsZero() && !now.Before(s.until) {
 			b.finish(t, s, now)
 		}
-		switch idle := now.Sub(s.driven); {
-		case !s.known && idle >= retry:
-			b.mend(t, s, now)
-		case s.known && t.silent && s.on != s.Safe && (s.on || t.against(s) == ""): // one that it excludes was in the way
+		if s.known && t.silent && s.on != s.Safe && (s.on || t.against(s) == "") { // one that it excludes was in the way
 			b.drive(s, s.Safe, now)
 			s.safe = s.known
-		case s.known && idle >= refresh:
-			b.drive(s, s.on, now)
 		}
+	}
+	if !b.upkeep(t, now) {
+		due(now)
+	}
+	for _, s := range t.relays {
 		if !s.until.IsZero() {
 			due(s.until)
 		}
@@ -76,7 +78,26 @@ func (b *Bank) tend() time.Duration {
 	if b.o.Silence > 0 && !t.silent {
 		due(t.beaten.Add(b.o.Silence))
 	}
-	return max(next.Sub(now), time.Millisecond)
+	return max(next.Sub(b.o.Clock.Now()), time.Millisecond)
+}
+
+// upkeep drives lines again, those first that have waited longest, and reports whether it came to an end. One that is slow
+// ends it: neither beats nor the end of a pulse wait for more than one line of a bus that hangs.
+func (b *Bank) upkeep(t *table, now time.Time) (all bool) {
+	longest := func(x, y string) int { return t.relays[x].driven.Compare(t.relays[y].driven) }
+	for _, name := range slices.SortedStableFunc(slices.Values(b.names), longest) {
+		s := t.relays[name]
+		switch idle := now.Sub(s.driven); {
+		case !s.known && idle >= retry:
+			b.mend(t, s, now)
+		case s.known && idle >= refresh:
+			b.drive(s, s.on, now)
+		}
+		if b.o.Clock.Now().Sub(now) > slow {
+			return false
+		}
+	}
+	return true
 }
 
 // finish ends a pulse or the longest time on.
@@ -106,32 +127,40 @@ func (b *Bank) mend(t *table, s *state, now time.Time) {
 	}
 }
 
-// bring drives every output to the level that level says, whatever its interlock: first those that go off, and of those
-// that go on none beside one it excludes.
+// bring drives every output to the level that level says, whatever its interlock: first those that obeyed, so that they do
+// not wait for a bus that hangs; of these first those that go off, and of those that go on none beside one it excludes.
 func (b *Bank) bring(t *table, now time.Time, which string, level func(*state) bool) {
 	t.resets++
-	for _, on := range []bool{false, true} {
-		for _, name := range b.names {
-			s := t.relays[name]
-			if level(s) != on {
-				continue
-			}
-			s.until = time.Time{}
-			if other := t.against(s); on && other != "" {
-				b.o.Log.Error("an output stays as it is", "relay", name, "level", which, "excludes", other)
-				continue
-			}
-			b.drive(s, on, now)
-			s.safe = s.known && which == "safe"
-			s.bound()
+	rank := func(name string) (n int) {
+		s := t.relays[name]
+		if !s.known {
+			n += 2
 		}
+		if level(s) {
+			n++
+		}
+		return n
+	}
+	for _, name := range slices.SortedStableFunc(slices.Values(b.names), func(x, y string) int { return rank(x) - rank(y) }) {
+		s := t.relays[name]
+		on := level(s)
+		s.until = time.Time{}
+		if other := t.against(s); on && other != "" {
+			b.o.Log.Error("an output stays as it is", "relay", name, "level", which, "excludes", other)
+			continue
+		}
+		b.drive(s, on, now)
+		s.safe = s.known && which == "safe"
+		s.bound()
 	}
 }
 
 // drive tells the line its level, whatever its interlock.
 func (b *Bank) drive(s *state, on bool, now time.Time) {
-	s.driven = now
 	err := s.Line.Drive(on)
+	if s.driven = b.o.Clock.Now(); s.driven.Sub(now) > slow && b.o.Progress != nil {
+		b.o.Progress() // it did not hang for good
+	}
 	if err != nil {
 		if s.fault == nil {
 			b.o.Log.Error("an output does not obey; tried again", "relay", s.name, "err", err)
@@ -143,11 +172,7 @@ func (b *Bank) drive(s *state, on bool, now time.Time) {
 		return
 	}
 	if !s.known || s.on != on {
-		s.since, s.changes = now, append(s.changes, now)
-		if len(s.changes) > 1000 { // as many as a bound can want
-			s.changes = s.changes[1:]
-		}
-		s.count++
+		s.switched(now)
 	}
 	s.on, s.known, s.fault = on, true, nil
 }

@@ -13,6 +13,8 @@ import (
 
 	"holdfast/actuators"
 	"holdfast/actuators/relay"
+	"holdfast/board"
+	"holdfast/board/sim"
 )
 
 // bubble is the clock of a bubble.
@@ -312,4 +314,61 @@ func TestWrongRelaysAreRefused(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
+}
+
+// hung is a line of a bus that hangs: it is given up after a second.
+type hung struct{ board.Line }
+
+func (hung) Drive(bool) error { time.Sleep(time.Second); return errors.New("timed out") }
+
+// Sixteen relays of an expander whose bus hangs keep nothing else from being safe in time, pulses from ending, nor the watchdog hungry.
+func TestABusThatHangsKeepsTheOthersFromNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var fed time.Time
+		hungry := time.Duration(0)
+		pump, fan := sim.NewOutput("pump", false), sim.NewOutput("fan", false)
+		relays := map[string]relay.Relay{"pump": {Line: pump}, "fan": {Line: fan, Safe: true}}
+		for i := range 16 {
+			relays[fmt.Sprintf("a%02d", i)] = relay.Relay{Line: hung{}} // before the others in every order of names
+		}
+		b, err := relay.New(relay.Options{Clock: bubble{}, Silence: 1500 * time.Millisecond, Progress: func() {
+			hungry, fed = max(hungry, time.Since(fed)), time.Now()
+		}}, relays)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fed, hungry = time.Now(), 0
+		ctx, stop := context.WithCancel(t.Context())
+		var run sync.WaitGroup
+		run.Go(func() { _ = b.Run(ctx) })
+		for range 120 { // a minute with an agent
+			b.Beat()
+			time.Sleep(500 * time.Millisecond)
+		}
+		if _, err := b.Pulse("pump", true, 5*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		for began := time.Now(); pump.Level(); {
+			if b.Beat(); time.Since(began) > 7*time.Second {
+				t.Fatal("a pulse of 5 s does not end")
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if r := b.Report(); r.Silences != 0 {
+			t.Errorf("%d silences of an agent that gives beats", r.Silences)
+		}
+		if _, err := b.Set("pump", true); err != nil {
+			t.Fatal(err)
+		}
+		b.Beat()
+		time.Sleep(3500 * time.Millisecond) // the silence, a line that is being given up, and one more
+		if pump.Level() || !fan.Level() {
+			t.Errorf("without an agent the pump is %t and the fan %t", pump.Level(), fan.Level())
+		}
+		stop()
+		run.Wait()
+		if hungry > 4*time.Second {
+			t.Errorf("no progress for %v", hungry)
+		}
+	})
 }

@@ -35,10 +35,10 @@ type Desk struct {
 // past is the last edges of all inputs, in a ring. Edge n, counted from 1, lies in ring[n%len].
 type past struct {
 	ring  []edge
-	last  uint64            // number of the newest edge
-	count map[string]uint64 // of edges, by line
-	fault map[string]string // why a line cannot be watched now
-	news  chan struct{}     // closed at the next edge; nil while nobody waits
+	last  uint64                  // number of the newest edge
+	count map[string]board.Counts // by line
+	fault map[string]string       // why a line cannot be watched now
+	news  chan struct{}           // closed at the next edge; nil while nobody waits
 }
 
 // remembered is how many edges the desk keeps: 5 s of 200 Hz.
@@ -53,17 +53,18 @@ func NewDesk(o DeskOptions) (*Desk, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Desk{o: o, start: rand.Text(), names: slices.Sorted(maps.Keys(o.Inputs)), past: make(chan *past, 1)}
-	d.past <- &past{count: map[string]uint64{}, fault: map[string]string{}} // one slot: there is one past
+	d.past <- &past{count: map[string]board.Counts{}, fault: map[string]string{}} // one slot: there is one past
 	return d, nil
 }
 
-// Verbs returns what can be asked. Beats and levels change nothing but the patience of the outputs.
+// Verbs returns what can be asked. Beats and levels change nothing but the patience of the outputs. None waits for a deed:
+// else an input whose chip is slow to answer would keep beats back until the outputs are safe.
 func (d *Desk) Verbs() []actuators.Verb {
 	return []actuators.Verb{
-		{Name: levelsVerb, Help: "how every line stands", Do: func(context.Context, actuators.Args) (actuators.Result, error) {
+		{Name: levelsVerb, Help: "how every line stands", Aside: true, Do: func(context.Context, actuators.Args) (actuators.Result, error) {
 			return d.answer(d.levels()), nil
 		}},
-		{Name: beatVerb, Help: "the agent is alive", Do: func(context.Context, actuators.Args) (actuators.Result, error) {
+		{Name: beatVerb, Help: "the agent is alive", Aside: true, Do: func(context.Context, actuators.Args) (actuators.Result, error) {
 			return d.answer(d.o.Beat()), nil
 		}},
 		{Name: edgesVerb, Help: "what inputs did", Params: edgesParams(), Aside: true, Do: d.edges},
@@ -71,6 +72,10 @@ func (d *Desk) Verbs() []actuators.Verb {
 }
 
 func (d *Desk) answer(s Standing) actuators.Result {
+	for name, l := range s.Lines {
+		l.Error = clip(l.Error)
+		s.Lines[name] = l
+	}
 	r := actuators.Result{"start": d.start, "resets": s.Resets, "silences": s.Silences, "lines": s.Lines}
 	if s.Silent {
 		r["silent"], r["silent_seconds"] = true, s.Seconds
@@ -84,16 +89,17 @@ func (d *Desk) levels() Standing {
 	counts := d.counts()
 	for _, name := range d.names {
 		high, err := d.o.Inputs[name].Read()
-		l := Level{High: high, Count: counts[name]}
+		n := counts[name]
+		l := Level{High: high, Count: n.Total(), Rising: n.Rising, Falling: n.Falling}
 		if err != nil {
-			l.Error = clip(err.Error())
+			l.Error = err.Error()
 		}
 		s.Lines[name] = l
 	}
 	return s
 }
 
-func (d *Desk) counts() map[string]uint64 {
+func (d *Desk) counts() map[string]board.Counts {
 	p := <-d.past
 	defer func() { d.past <- p }()
 	return maps.Clone(p.count)
@@ -148,7 +154,7 @@ func (d *Desk) begin(name string) uint64 {
 	p := <-d.past
 	defer func() { d.past <- p }()
 	delete(p.fault, name)
-	return p.count[name]
+	return p.count[name].Total()
 }
 
 // broken takes down that a line cannot be watched.
@@ -163,7 +169,14 @@ func (d *Desk) broken(name string, err error) {
 func (d *Desk) take(name string, e board.Edge) {
 	p := <-d.past
 	defer func() { d.past <- p }()
-	p.count[name] = e.Seq
+	n := p.count[name]
+	n.Lost += e.Seq - n.Total() - 1
+	if e.High {
+		n.Rising++
+	} else {
+		n.Falling++
+	}
+	p.count[name] = n
 	p.add(edge{Line: name, High: e.High, At: e.At.Microseconds(), Seq: e.Seq})
 }
 
@@ -204,7 +217,10 @@ func (d *Desk) after(start string, after uint64, wait bool) (edgesSaid, <-chan s
 	defer func() { d.past <- p }()
 	said := edgesSaid{Start: d.start, Next: p.last, Edges: []edge{}}
 	if start != d.start || after > p.last { // somebody new, who wants what is still to come
-		said.Counts, said.Faults = maps.Clone(p.count), maps.Clone(p.fault)
+		said.Counts, said.Faults = make(map[string]uint64, len(p.count)), maps.Clone(p.fault)
+		for name, n := range p.count {
+			said.Counts[name] = n.Total()
+		}
 		return said, nil
 	}
 	if after == p.last && wait {

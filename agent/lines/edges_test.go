@@ -182,10 +182,40 @@ func TestAnInputThatCannotBeWatchedIsTriedAgain(t *testing.T) {
 		b.press(2, 0)
 		synctest.Wait()
 		s, err := lines.Ask(t.Context(), wireTo(o))
-		if err != nil || s.Lines["door"].Count != 5 || !s.Lines["door"].High {
+		if l := s.Lines["door"]; err != nil || l.Count != 5 || l.Rising != 3 || l.Falling != 2 || !l.High {
 			t.Errorf("%+v, %v; want 5 edges counted", s, err)
 		}
 		o.stop()
+	})
+}
+
+// Of edges that came while no agent was there none is told, and all are counted.
+func TestAnotherAgentReadsTheCountsOfTheFirst(t *testing.T) {
+	doors(t, func(_ context.Context, b *button, w *wire, l map[string]board.Line) {
+		b.press(3, 0)
+		b.press(2, 4) // the kernel lost 4, which the next edge shows
+		b.press(1, 0)
+		second := client(t, lines.ClientOptions{Ask: w, Lines: map[string]lines.Use{"door": {Edges: true}}}).Lines()["door"].(board.Counter)
+		if c, known := second.Counts(); known {
+			t.Errorf("before it has read the line: %+v", c)
+		}
+		for _, c := range []board.Counter{l["door"].(board.Counter), second} {
+			if high, err := c.(board.Line).Read(); high || err != nil {
+				t.Errorf("read %t, %v", high, err)
+			}
+			if n, known := c.Counts(); n != (board.Counts{Rising: 3, Falling: 3, Lost: 4}) || !known {
+				t.Errorf("counts %+v, %t", n, known)
+			}
+		}
+		w.owner.Swap(nil).stop()
+		time.Sleep(time.Second)
+		if _, err := second.(board.Line).Read(); err == nil {
+			t.Error("read from nobody")
+		}
+		if c, known := second.Counts(); known {
+			t.Errorf("while nobody answers: %+v", c)
+		}
+		w.owner.Store(own(t, nil, nil))
 	})
 }
 

@@ -31,17 +31,17 @@ const (
 	Silence   = 1500 * time.Millisecond
 )
 
-// Most is how many lines a process owns at most.
-const Most = 64
-
 // A Level is how one line stands.
 type Level struct {
-	Output bool    `json:"output,omitempty"`
-	High   bool    `json:"high"`
-	Error  string  `json:"error,omitempty"`        // why it cannot be read, or does not obey; High is then of before
-	Safe   bool    `json:"safe,omitempty"`         // an output at its safe level, and not set since
-	Count  uint64  `json:"count,omitempty"`        // changes of an output, edges of an input that tells them
-	Left   float64 `json:"seconds_left,omitempty"` // of a pulse, or of the longest time on
+	Output bool   `json:"output,omitempty"`
+	High   bool   `json:"high"`
+	Error  string `json:"error,omitempty"` // why it cannot be read, or does not obey; High is then of before
+	Safe   bool   `json:"safe,omitempty"`  // an output at its safe level, and not set since
+	Count  uint64 `json:"count,omitempty"` // changes of an output, edges of an input that tells them
+	// Of an input those of Count that led to high and to low. The others were lost: the kernel could not hold them.
+	Rising  uint64  `json:"rising,omitempty"`
+	Falling uint64  `json:"falling,omitempty"`
+	Left    float64 `json:"seconds_left,omitempty"` // of a pulse, or of the longest time on
 }
 
 // A Standing is how all of them stand.
@@ -101,7 +101,7 @@ func learn(ctx context.Context, ask Asker, verb string, args actuators.Args, sai
 	}
 	text, err := json.Marshal(result)
 	if err == nil {
-		err = strict.Unmarshal(text, said, strict.Limits{Bytes: 64 << 10, Depth: 4, Members: 4096})
+		err = strict.Unmarshal(text, said, strict.Limits{Bytes: 64 << 10, Depth: 4, Members: 4096, AllowUnknown: true})
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", verb, err)

@@ -3,8 +3,10 @@ package lines_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -12,6 +14,7 @@ import (
 
 	"holdfast/actuators/relay"
 	"holdfast/agent/lines"
+	"holdfast/agent/warden"
 	"holdfast/board"
 	"holdfast/board/boardtest"
 	"holdfast/board/sim"
@@ -176,6 +179,61 @@ func TestALineThatDoesNotObeyIsAFaultAndNothingElse(t *testing.T) {
 			t.Errorf("pump, mended: %v", err)
 		}
 		stop()
+		o.stop()
+	})
+}
+
+// slow is an input whose chip takes its time.
+type slow struct{ board.Line }
+
+func (slow) Read() (bool, error) { time.Sleep(5 * time.Second); return false, errors.New("timed out") }
+
+func TestASlowInputKeepsNoBeatBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pump := sim.NewOutput("pump", false)
+		o := own(t, map[string]relay.Relay{"pump": {Line: pump}}, map[string]board.Line{"door": slow{}})
+		listener, dial := warden.Pipe()
+		ctx, hangUp := context.WithCancel(context.Background())
+		var served sync.WaitGroup
+		served.Go(func() { _ = warden.NewServer(warden.ServerOptions{Set: o.set}).Serve(ctx, listener) })
+		c := client(t, lines.ClientOptions{Ask: &warden.Client{Dial: dial, Reach: -1},
+			Lines: map[string]lines.Use{"pump": {Output: true}, "door": {}}})
+		stop := start(c)
+		time.Sleep(time.Second)
+		for range 10 {
+			if _, err := c.Lines()["door"].Read(); err == nil {
+				t.Error("read in time")
+			}
+			if err := c.Lines()["pump"].Drive(true); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Second)
+		}
+		if r := o.bank.Report(); r.Silences != 0 || !pump.Level() {
+			t.Errorf("%+v", r)
+		}
+		stop()
+		hangUp()
+		served.Wait()
+		o.stop()
+	})
+}
+
+// A machine whose chips nobody may open says so at length: of each line, and of each chip.
+func TestWhatEveryLineHasToSayFitsAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		relays := map[string]relay.Relay{}
+		const most = 64 // that a configuration can have
+		for i := range most {
+			out := sim.NewOutput("out", false)
+			out.Break(errors.New(strings.Repeat("open /dev/gpiochip0: permission denied\n", 50)))
+			relays[fmt.Sprint("out", i)] = relay.Relay{Line: out}
+		}
+		o := own(t, relays, nil)
+		s, err := lines.Ask(t.Context(), wireTo(o))
+		if err != nil || len(s.Lines) != most || !strings.Contains(s.Lines["out7"].Error, "permission denied") {
+			t.Errorf("%d lines, %v", len(s.Lines), err)
+		}
 		o.stop()
 	})
 }

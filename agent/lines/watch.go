@@ -22,6 +22,15 @@ type watched struct {
 // watchable is an input that tells its edges.
 type watchable struct{ input }
 
+// Counts implements board.Counter: what the process has counted since it started, whoever watched.
+func (l watchable) Counts() (board.Counts, bool) {
+	k := <-l.c.cache
+	defer func() { l.c.cache <- k }()
+	level, ok := k.inputs[l.name]
+	return board.Counts{Rising: level.Rising, Falling: level.Falling, Lost: level.Count - level.Rising - level.Falling},
+		ok && k.readErr == nil
+}
+
 var errAnew = errors.New("the process that owns the lines was started anew")
 
 // Watch implements board.Watcher.

@@ -25,7 +25,7 @@ const (
 // Edges is the stream "gpio_edge": a sample for each change of an input, with the line's name as instance and the fields
 // level, high, monotonic_microseconds and seq; lost_count where as many edges before it were lost. Of a flood no more than
 // so many samples a second and line are told, and one that says how many more there were. A line that cannot be watched
-// is told once, and tried again. All edges are counted.
+// is told once, and tried again.
 type Edges struct {
 	clock board.Clock
 	most  int // samples a second and line
@@ -38,19 +38,14 @@ type Edges struct {
 type edgeLine struct {
 	line board.Watcher
 
-	mu      sync.Mutex // Watch calls from a goroutine of its own
-	Counts             // since the start of the process
-	queue   []told     // at most Edges.most
-	second  time.Duration
-	inOne   int    // samples in the second that began then, by the kernel's clock
-	untold  int    // edges since the last sample that said so
-	high    bool   // after the last edge
-	fault   string // why it is not watched, to be told once
-	watched bool
+	mu     sync.Mutex // Watch calls from a goroutine of its own
+	queue  []told     // at most Edges.most
+	second time.Duration
+	inOne  int    // samples in the second that began then, by the kernel's clock
+	untold int    // edges since the last sample that said so
+	high   bool   // after the last edge
+	fault  string // why it is not watched, to be told once
 }
-
-// Counts are what became of a line's edges.
-type Counts struct{ Rising, Falling, Lost uint64 }
 
 // A told is an edge that waits to be told.
 type told struct {
@@ -76,17 +71,6 @@ func NewEdges(lines map[string]board.Line, clock board.Clock, perSecond int) *Ed
 
 // Name implements collectors.Stream.
 func (*Edges) Name() string { return "gpio_edge" }
-
-// Counts returns a line's counts, and whether it is or was watched.
-func (e *Edges) Counts(name string) (c Counts, watched bool) {
-	l := e.lines[name]
-	if l == nil {
-		return c, false
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.Counts, l.watched
-}
 
 // Stream implements collectors.Stream. Where no line can be watched there is no data.
 func (e *Edges) Stream(ctx context.Context, emit collectors.Emit) error {
@@ -150,7 +134,7 @@ func (e *Edges) follow(ctx context.Context, l *edgeLine) {
 	}
 }
 
-// watcher returns what takes a line's edges: it counts them, and keeps those that are to be told.
+// watcher returns what takes a line's edges: it keeps those that are to be told.
 func (e *Edges) watcher(l *edgeLine) func(board.Edge) {
 	var seen uint64
 	return func(edge board.Edge) {
@@ -158,13 +142,7 @@ func (e *Edges) watcher(l *edgeLine) func(board.Edge) {
 		defer l.mu.Unlock()
 		lost := edge.Seq - seen - 1
 		seen = edge.Seq
-		l.watched = true
-		l.Lost += lost
-		if l.high = edge.High; edge.High {
-			l.Rising++
-		} else {
-			l.Falling++
-		}
+		l.high = edge.High
 		if edge.At-l.second >= time.Second || edge.At < l.second {
 			l.second, l.inOne = edge.At, 0
 		}

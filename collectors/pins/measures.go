@@ -12,7 +12,7 @@ func Measures() []collectors.Measure {
 		{"level", "count", "0 for low, 1 for high; of an output what it was last told. Left out when the line cannot be read"},
 		{"high", "truth", "the same as a truth"},
 		{"error", "text", "why the line cannot be read: it is busy, or its chip is gone. Left out when it can"},
-		{"edges_count", "count", "edges seen since the agent started, of an input that is watched and has had any"},
+		{"edges_count", "count", "edges since the process that owns the lines started, whatever became of the agent meanwhile; of an input that tells its edges"},
 		{"rising_count", "count", "those of them that led to high"},
 		{"falling_count", "count", "those of them that led to low"},
 		{"lost_count", "count", "edges beside them that came faster than they could be taken from the kernel"},

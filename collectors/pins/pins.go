@@ -14,17 +14,15 @@ import (
 
 // Pins is the source "gpio": one sample a line, with the line's name as instance and the fields level (0 or 1) and high
 // (true or false), or error where the line cannot be read, because it is busy or its chip is gone; and of an input whose
-// edges are watched edges_count, rising_count, falling_count and lost_count.
+// edges somebody counts (board.Counter) edges_count, rising_count, falling_count and lost_count.
 type Pins struct {
 	lines map[string]board.Line
 	names []string
-	edges *Edges
 }
 
-// New returns the source of these lines. The lines stay the caller's; the map must not be changed any more. edges is the
-// stream that counts, nil where nothing is watched.
-func New(lines map[string]board.Line, edges *Edges) *Pins {
-	return &Pins{lines: lines, names: slices.Sorted(maps.Keys(lines)), edges: edges}
+// New returns the source of these lines. The lines stay the caller's; the map must not be changed any more.
+func New(lines map[string]board.Line) *Pins {
+	return &Pins{lines: lines, names: slices.Sorted(maps.Keys(lines))}
 }
 
 // Name implements collectors.Source.
@@ -56,10 +54,11 @@ func (p *Pins) Collect(ctx context.Context, emit collectors.Emit) error {
 
 // counted adds the counts of the line's edges.
 func (p *Pins) counted(s collectors.Sample) collectors.Sample {
-	if p.edges == nil {
+	l, can := p.lines[s.Instance].(board.Counter)
+	if !can {
 		return s
 	}
-	if c, watched := p.edges.Counts(s.Instance); watched {
+	if c, known := l.Counts(); known {
 		s.Num("edges_count", float64(c.Rising+c.Falling)).Num("rising_count", float64(c.Rising))
 		s.Num("falling_count", float64(c.Falling)).Num("lost_count", float64(c.Lost))
 	}

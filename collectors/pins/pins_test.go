@@ -16,7 +16,7 @@ import (
 func TestSamplesOfLines(t *testing.T) {
 	door, pump, gone := sim.NewInput("door", true), sim.NewOutput("pump", false), sim.NewInput("gone", true)
 	gone.Break(syscall.ENODEV)
-	p := pins.New(map[string]board.Line{"pump": pump, "gone": gone, "door": door}, nil)
+	p := pins.New(map[string]board.Line{"pump": pump, "gone": gone, "door": door})
 	var got []string
 	err := p.Collect(t.Context(), func(s collectors.Sample) {
 		measured(t, s)
@@ -41,8 +41,33 @@ func TestSamplesOfLines(t *testing.T) {
 	}
 }
 
+// counting is an input whose edges somebody else counts.
+type counting struct {
+	board.Line
+	counts board.Counts
+	known  bool
+}
+
+func (c counting) Counts() (board.Counts, bool) { return c.counts, c.known }
+
+func TestEdgesThatSomebodyElseCountsAreInTheSource(t *testing.T) {
+	counts := board.Counts{Rising: 3, Falling: 2, Lost: 7}
+	p := pins.New(map[string]board.Line{"door": counting{sim.NewInput("door", true), counts, true}, "gate": counting{sim.NewInput("gate", true), counts, false}})
+	var got []string
+	if err := p.Collect(t.Context(), func(s collectors.Sample) {
+		measured(t, s)
+		got = append(got, string(s.AppendJSON(nil)))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 2 || !strings.HasSuffix(got[0], `"high":true,"edges_count":5,"rising_count":3,"falling_count":2,"lost_count":7}}`) ||
+		!strings.HasSuffix(got[1], `"high":true}}`) {
+		t.Errorf("said %q", got)
+	}
+}
+
 func TestNoLinesAreNoData(t *testing.T) {
-	if err := pins.New(nil, nil).Collect(t.Context(), nil); !errors.Is(err, collectors.ErrNoData) {
+	if err := pins.New(nil).Collect(t.Context(), nil); !errors.Is(err, collectors.ErrNoData) {
 		t.Errorf("Collect without lines = %v, want ErrNoData", err)
 	}
 }

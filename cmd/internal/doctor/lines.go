@@ -68,7 +68,7 @@ func (x *examination) levels(c *Check, s lines.Standing) {
 		c.Hint = "holdfast lines --list, as root, shows the names and who holds them; the user holdfast-lines must be able to open /dev/gpiochip*"
 	case strangers > 0:
 		c.Outcome, c.Hint = Warn, "the configuration was changed since they were taken: systemctl restart "+linesService+" "+service
-	case s.Silent:
+	case s.Silent && outputs > 0: // for inputs alone the agent gives no beat
 		c.Outcome = Warn
 		c.Seen += fmt.Sprintf("; the outputs are safe, without a sign of life from the agent for %v", time.Duration(s.Seconds)*time.Second)
 		c.Hint = "systemctl status holdfast"

@@ -43,6 +43,10 @@ func TestTheDoctorAsksForTheLines(t *testing.T) {
 		{"no agent", func(o *doctor.Options) {
 			o.Levels = levels(lines.Standing{Lines: well, Silent: true, Seconds: 75}, nil)
 		}, doctor.Warn, "for 1m15s"},
+		{"inputs alone, which want no beat", func(o *doctor.Options) {
+			o.Config.Lines = map[string]config.Line{"door": {Driver: "sim"}}
+			o.Levels = levels(lines.Standing{Lines: map[string]lines.Level{"door": {}}, Silent: true, Seconds: 75}, nil)
+		}, doctor.OK, "0 outputs, 1 inputs"},
 	} {
 		o := healthy(t)
 		o.Config.Lines = map[string]config.Line{"pump": {Driver: "sim", Output: true}, "door": {Driver: "sim"}}

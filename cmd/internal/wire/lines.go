@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -165,16 +166,22 @@ func LinesSocket(c config.Config) string { return filepath.Join(c.RunDir, "lines
 // Run serves the socket until ctx ends, and then drives the outputs to their shutdown levels. ready is called when it
 // listens.
 func (l *Lines) Run(ctx context.Context, ready func()) error {
-	if err := os.MkdirAll(filepath.Dir(l.socket), 0o755); err != nil {
-		return fmt.Errorf("make directory: %w", err)
-	}
-	listener, activated, err := warden.Listen(l.socket, l.group)
-	if err != nil {
-		return err
+	listener, activated, err := l.listen()
+	if err != nil { // the outputs have their initial levels, and nobody will guard them
+		over, stop := context.WithCancel(ctx)
+		stop()
+		return errors.Join(err, l.bank.Run(over))
 	}
 	l.log.Info("lines are owned", "outputs", l.outputs, "inputs", l.inputs, "socket", l.socket, "activated", activated)
 	ready()
 	return l.serve(ctx, listener)
+}
+
+func (l *Lines) listen() (net.Listener, bool, error) {
+	if err := os.MkdirAll(filepath.Dir(l.socket), 0o755); err != nil {
+		return nil, false, fmt.Errorf("make directory: %w", err)
+	}
+	return warden.Listen(l.socket, l.group)
 }
 
 // serve serves a listener, and meanwhile outputs are guarded and inputs watched.

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"os/user"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"holdfast/cmd/internal/config"
 	"holdfast/cmd/internal/wire"
@@ -64,5 +67,29 @@ func TestALineThatIsNotThereIsToldAndNotFatal(t *testing.T) {
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// Whoever cannot be asked leaves no output on: nobody would guard it.
+func TestOutputsAreShutDownWhenTheSocketCannotBeMade(t *testing.T) {
+	c := config.Default()
+	c.Root, c.RunDir = t.TempDir(), t.TempDir()
+	const channel = "sys/class/pwm/pwmchip0/pwm0/"
+	for _, name := range []string{"period", "duty_cycle", "enable"} {
+		put(t, c.Root, channel+name, "0")
+	}
+	put(t, c.RunDir, "lines.sock/in-the-way", "")
+	c.Lines = map[string]config.Line{"heater": {Driver: "pwm", Line: "pwmchip0:0", Period: config.Duration(time.Second), Output: true, Initial: true}}
+	l, err := wire.NewLines(wire.LinesOptions{Config: c, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"1", "0"} {
+		if got, err := os.ReadFile(filepath.Join(c.Root, channel, "enable")); err != nil || string(got) != want {
+			t.Errorf("enable is %q, %v; want %s", got, err, want)
+		}
+		if want == "1" && l.Run(t.Context(), func() { t.Error("ready") }) == nil {
+			t.Error("it ran")
+		}
 	}
 }

@@ -141,9 +141,8 @@ func assemble(o Options) (*Running, error) {
 		if n := c.Collectors["gpio"].Edges; n != nil {
 			perSecond = *n
 		}
-		edges := pins.NewEdges(b.Lines, b.Clock, perSecond)
-		parts.Sources = append(parts.Sources, pins.New(b.Lines, edges))
-		parts.Streams = append(parts.Streams, edges)
+		parts.Sources = append(parts.Sources, pins.New(b.Lines))
+		parts.Streams = append(parts.Streams, pins.NewEdges(b.Lines, b.Clock, perSecond))
 	}
 	if err := knownSources(c, parts.Sources); err != nil {
 		return nil, err

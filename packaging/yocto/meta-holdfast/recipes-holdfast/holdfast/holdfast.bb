@@ -21,9 +21,10 @@ do_compile[noexec] = "1"
 do_install[file-checksums] = "${HOLDFAST}/dist/linux-${HOLDFAST_ARCH}/holdfast:True"
 
 USERADD_PACKAGES = "${PN}"
-USERADD_PARAM:${PN} = "--system --user-group --home-dir /var/lib/holdfast --no-create-home --shell /sbin/nologin holdfast"
+USERADD_PARAM:${PN} = "--system --user-group --home-dir /var/lib/holdfast --no-create-home --shell /sbin/nologin holdfast; \
+	--system --user-group --home-dir / --no-create-home --shell /sbin/nologin holdfast-lines"
 
-SYSTEMD_SERVICE:${PN} = "holdfast.service holdfast-warden.socket"
+SYSTEMD_SERVICE:${PN} = "holdfast.service holdfast-warden.socket holdfast-lines.socket holdfast-lines.service"
 
 do_install() {
 	p=${HOLDFAST}/packaging
@@ -38,6 +39,7 @@ do_install() {
 		install -D -m 0644 $unit ${D}${systemd_system_unitdir}/$(basename $unit)
 	done
 	install -D -m 0644 $p/systemd/tmpfiles.conf ${D}${nonarch_libdir}/tmpfiles.d/holdfast.conf
+	install -D -m 0644 $p/udev/60-holdfast.rules ${D}${nonarch_base_libdir}/udev/rules.d/60-holdfast.rules
 	install -d -m 0755 ${D}${nonarch_libdir}/holdfast/scripts ${D}${nonarch_libdir}/holdfast/health.d ${D}${nonarch_libdir}/holdfast/update.d
 }
 
@@ -47,5 +49,5 @@ INHIBIT_PACKAGE_DEBUG_SPLIT = "1"
 INSANE_SKIP:${PN} += "already-stripped"
 
 CONFFILES:${PN} = "${sysconfdir}/holdfast/holdfast.toml"
-FILES:${PN} += "${systemd_system_unitdir} ${nonarch_libdir}/tmpfiles.d ${nonarch_libdir}/holdfast"
+FILES:${PN} += "${systemd_system_unitdir} ${nonarch_libdir}/tmpfiles.d ${nonarch_libdir}/holdfast ${nonarch_base_libdir}/udev"
 RDEPENDS:${PN} = "ca-certificates libubootenv-bin"
