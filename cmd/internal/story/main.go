@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string) int {
 	f.StringVar(&o.cache, "cache", cmpOr(os.Getenv("HOLDFAST_LAB"), "/var/cache/holdfast-lab"), "directory for what takes minutes to make")
 	f.StringVar(&o.bin, "bin", "bin", "directory of holdfastctl")
 	f.StringVar(&o.deb, "deb", "", "the package for arm64")
-	only := f.String("only", "", "comma-separated numbers of steps; 1 is always among them")
+	only := f.String("only", "", "comma-separated numbers of steps; 1 is always among them, and with 3 also 2")
 	f.BoolVar(&o.keep, "keep", false, "leave the disk, the logs and the keys")
 	f.BoolVar(&o.try, "try", false, "boot the board and open a shell beside it")
 	f.StringVar(&o.dir, "in", "", "used by the program itself")
@@ -57,6 +57,9 @@ func run(ctx context.Context, args []string) int {
 	}
 	if *only != "" {
 		o.only = strings.Split(*only, ",")
+		if slices.Contains(o.only, "3") {
+			o.only = append(o.only, "2") // it begins where that ends
+		}
 	}
 	err := tell(ctx, o)
 	switch {

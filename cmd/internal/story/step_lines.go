@@ -50,7 +50,9 @@ func (s *site) pumpIs(ctx context.Context, want string) error {
 	})
 }
 
-// edges pulls the door's line up and down, 200 times a second or as near to that as an emulated shell comes.
+// edges pulls the door's line up and down, 200 times a second or as near to that as an emulated shell comes. The kernel tells
+// edges of a simulated line from a thread, and those that come before it runs are one, which nobody after it can see: who pulls
+// shares a processor with it, where it goes first.
 func (s *site) edges(ctx context.Context) error {
 	const n = 2000
 	before := 0
@@ -61,15 +63,19 @@ func (s *site) edges(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	out, err := s.in(ctx, fmt.Sprintf(simulated+`cd $d/sim_gpio0; mkfifo /tmp/never; exec 9<>/tmp/never; cut -d' ' -f1 /proc/uptime
-i=0; while [ $i -lt %d ]; do echo pull-down >pull; read -t 0.002 <&9; echo pull-up >pull; read -t 0.002 <&9; i=$((i+2)); done
+	out, err := s.in(ctx, fmt.Sprintf(simulated+`cd $d/sim_gpio0; mkfifo /tmp/never; exec 9<>/tmp/never
+threads=0; for p in /proc/[0-9]*; do case $(cat $p/comm 2>/dev/null) in irq/*holdfast*) taskset -cp 0 ${p#/proc/} >/dev/null && threads=$((threads+1));; esac; done
+taskset -cp 0 $BASHPID >/dev/null; echo $threads
+cut -d' ' -f1 /proc/uptime
+i=0; while [ $i -lt %d ]; do for e in down up down up; do echo pull-$e >pull; done; read -t 0.002 <&9; i=$((i+4)); done
 cut -d' ' -f1 /proc/uptime`, n))
 	if err != nil {
 		return err
 	}
 	var first, last float64
-	if _, err := fmt.Sscan(out, &first, &last); err != nil {
-		return fmt.Errorf("guest says %q: %w", out, err)
+	threads := 0
+	if _, err := fmt.Sscan(out, &threads, &first, &last); err != nil || threads != 1 {
+		return fmt.Errorf("guest says %q: %d threads tell the door's edges, %v", out, threads, err)
 	}
 	counted := 0
 	err = s.until(ctx, func() error {
