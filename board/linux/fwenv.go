@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"holdfast/board/uboot"
+	"holdfast/board/loaders"
 )
 
 var errTooMuch = errors.New("prints more than it should")
@@ -48,12 +48,12 @@ func (e *environment) defaults() {
 const noDefault = "/dev/null/none"
 
 // read returns the wanted variables; one that is not set is empty.
-func (e *environment) read(ctx context.Context, wanted []string) (uboot.Vars, error) {
+func (e *environment) read(ctx context.Context, wanted []string) (loaders.Vars, error) {
 	out, err := e.run(ctx, nil, e.printenv, append([]string{"-c", e.config, "-f", noDefault}, wanted...)...)
 	if err != nil {
 		return nil, err
 	}
-	v, err := uboot.Printed(out, wanted)
+	v, err := loaders.Printed(out, wanted)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e.printenv, err)
 	}
@@ -61,7 +61,7 @@ func (e *environment) read(ctx context.Context, wanted []string) (uboot.Vars, er
 }
 
 // write sets the variables in one write, and sees to it that what is read next comes from the medium.
-func (e *environment) write(ctx context.Context, v uboot.Vars) error {
+func (e *environment) write(ctx context.Context, v loaders.Vars) error {
 	copies, err := e.copies()
 	if err != nil {
 		return err

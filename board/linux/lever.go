@@ -7,7 +7,7 @@ import (
 	"holdfast/board/loaders"
 )
 
-// A lever is a board.Boot over a bootloader's files: what all of them have in common.
+// A lever is a board.Boot over what a bootloader keeps: what all of them have in common.
 type lever struct {
 	layout Layout
 	kind   interface {
@@ -16,7 +16,7 @@ type lever struct {
 		// change does the deed, and reads it back from the medium. What already is as it should be is not written.
 		change(booted board.SlotID, deed loaders.Deed) error
 	}
-	after func() // called after each write, by tests
+	after func() // called after each write of a file, by tests; nil for U-Boot, which has its own tools
 }
 
 // Facts implements board.Boot.
@@ -61,4 +61,10 @@ func slotNamed(names map[board.SlotID]string, name string) board.SlotID {
 		return board.SlotB
 	}
 	return board.SlotA
+}
+
+// reset returns why the machine started, as far as it tells.
+func (l Layout) reset() board.Reset {
+	reason, _ := Reset(l.Root)
+	return reason
 }

@@ -1,8 +1,9 @@
-// Package loaders is a leaf: it knows what GRUB's environment block, the Raspberry Pi's autoboot.txt and systemd-boot's
-// counted entries look like, and what they mean for two slots.
+// Package loaders is a leaf: it knows what U-Boot's environment (with the boot scripts of RAUC and of Mender), GRUB's
+// environment block, the Raspberry Pi's autoboot.txt and systemd-boot's counted entries look like, and what they mean for
+// two slots.
 //
-// It computes, and touches nothing: package board/linux reads and writes the files, tests play the bootloaders, both by
-// the same convention.
+// It computes, and touches nothing: package board/linux asks fw_printenv and fw_setenv, or reads and writes the files;
+// package board/sim and tests play the bootloaders, all by the same convention.
 package loaders
 
 import (
@@ -29,6 +30,10 @@ func known(names [2]string, running string, deed Deed) (other string, err error)
 	if deed != Arm && deed != Disarm && deed != Commit {
 		return "", fmt.Errorf("%q is no deed", deed)
 	}
+	return otherOf(names, running)
+}
+
+func otherOf(names [2]string, running string) (string, error) {
 	switch running {
 	case names[0]:
 		return names[1], nil

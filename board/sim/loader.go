@@ -6,7 +6,7 @@ import (
 	"maps"
 
 	"holdfast/board"
-	"holdfast/board/uboot"
+	"holdfast/board/loaders"
 )
 
 // envBytes is the size of each copy of the environment: eight sectors would do as well, two are tried sooner.
@@ -24,7 +24,7 @@ type Loader struct {
 	Reset board.Reset
 
 	env    *Device
-	script uboot.RAUC
+	script loaders.RAUC
 	booted board.SlotID
 }
 
@@ -33,7 +33,7 @@ type Loader struct {
 func NewLoader(d *Disk) *Loader { return &Loader{env: d.Device("env", 2*envBytes)} }
 
 // ask is load for the running system: what a process that was killed has written is made durable before it is believed.
-func (l *Loader) ask() (v uboot.Vars, copied int, flag byte, err error) {
+func (l *Loader) ask() (v loaders.Vars, copied int, flag byte, err error) {
 	if l.env.waits() {
 		if err := l.env.Sync(); err != nil {
 			return nil, 0, 0, fmt.Errorf("environment: %w", err)
@@ -43,8 +43,8 @@ func (l *Loader) ask() (v uboot.Vars, copied int, flag byte, err error) {
 }
 
 // load returns the environment in force, and which copy and flag it has. A sector that cannot be read spoils its copy.
-func (l *Loader) load() (v uboot.Vars, copied int, flag byte, err error) {
-	var vars [2]uboot.Vars
+func (l *Loader) load() (v loaders.Vars, copied int, flag byte, err error) {
+	var vars [2]loaders.Vars
 	var flags [2]byte
 	for i := range vars {
 		raw := make([]byte, envBytes)
@@ -53,13 +53,13 @@ func (l *Loader) load() (v uboot.Vars, copied int, flag byte, err error) {
 			continue
 		}
 		var e error
-		if vars[i], flags[i], e = uboot.Decode(raw); e != nil {
+		if vars[i], flags[i], e = loaders.Decode(raw); e != nil {
 			err = errors.Join(err, fmt.Errorf("copy %d: %w", i, e))
 		}
 	}
 	switch {
 	case vars[0] != nil && vars[1] != nil:
-		copied = uboot.Newer(flags[0], flags[1])
+		copied = loaders.Newer(flags[0], flags[1])
 	case vars[1] != nil:
 		copied = 1
 	case vars[0] == nil:
@@ -69,8 +69,8 @@ func (l *Loader) load() (v uboot.Vars, copied int, flag byte, err error) {
 }
 
 // save writes the copy that is not in force.
-func (l *Loader) save(v uboot.Vars, copied int, flag byte) error {
-	raw, err := uboot.Encode(v, flag+1, envBytes)
+func (l *Loader) save(v loaders.Vars, copied int, flag byte) error {
+	raw, err := loaders.Encode(v, flag+1, envBytes)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (l *Loader) Start() (board.SlotID, error) {
 	for range resets {
 		v, copied, flag, err := l.load()
 		if err != nil {
-			v = uboot.Vars{}
+			v = loaders.Vars{}
 		}
 		for name, value := range map[string]string{"BOOT_ORDER": "A B", "BOOT_A_LEFT": "3", "BOOT_B_LEFT": "3"} {
 			if v[name] == "" {
@@ -117,7 +117,7 @@ func (l *Loader) Start() (board.SlotID, error) {
 }
 
 // choose is the script: it takes an attempt from a slot and returns it, or gives all new ones and returns "".
-func (l *Loader) choose(v uboot.Vars) (board.SlotID, error) {
+func (l *Loader) choose(v loaders.Vars) (board.SlotID, error) {
 	name, err := l.script.Next(v)
 	if err != nil {
 		return "", err
@@ -171,17 +171,17 @@ func (l *Loader) Arm(id board.SlotID) error {
 	if l.booted == "" || id != l.booted.Other() {
 		return fmt.Errorf("arm slot %q: slot %q is running", id, l.booted)
 	}
-	return l.change(uboot.Arm)
+	return l.change(loaders.Arm)
 }
 
 // Disarm implements board.Boot.
-func (l *Loader) Disarm() error { return l.change(uboot.Disarm) }
+func (l *Loader) Disarm() error { return l.change(loaders.Disarm) }
 
 // Commit implements board.Boot.
-func (l *Loader) Commit() error { return l.change(uboot.Commit) }
+func (l *Loader) Commit() error { return l.change(loaders.Commit) }
 
 // change does the deed by one write of the environment, or by none where nothing changes.
-func (l *Loader) change(deed uboot.Deed) error {
+func (l *Loader) change(deed loaders.Deed) error {
 	v, copied, flag, err := l.ask()
 	if err != nil {
 		return fmt.Errorf("%s: %w", deed, err)

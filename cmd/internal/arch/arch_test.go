@@ -24,7 +24,7 @@ var plan = map[string]string{
 	// leaves
 	"agent/shadow": "board/strict", "agent/spool": "", "agent/digest": "",
 	"update/bsdiff": "board/strict", "update/trust": "board/strict",
-	"board/uboot": "", "board/loaders": "", "board/profile": "", "collectors/doubt": "",
+	"board/loaders": "", "board/profile": "", "collectors/doubt": "",
 	// nouns
 	"collectors": "board",
 	"actuators":  "board board/strict",
@@ -32,8 +32,8 @@ var plan = map[string]string{
 	"agent":      "board board/strict collectors actuators agent/link agent/shadow agent/spool agent/digest",
 	"update":     "board board/strict update/bsdiff update/trust",
 	// drivers: import nouns, are imported by cmd alone
-	"board/linux":         "board board/strict board/uboot board/loaders",
-	"board/sim":           "board board/uboot",
+	"board/linux":         "board board/strict board/loaders",
+	"board/sim":           "board board/loaders",
 	"board/boardtest":     "board",
 	"collectors/host":     "collectors board",
 	"collectors/units":    "collectors board",

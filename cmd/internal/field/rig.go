@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"holdfast/board"
-	"holdfast/board/uboot"
+	"holdfast/board/loaders"
 	"holdfast/update/updatetest"
 )
 
@@ -150,7 +150,7 @@ const envBytes = 0x4000
 
 // environment makes U-Boot's, with two copies, as a factory leaves it.
 func (r *rig) environment() error {
-	raw, err := uboot.Encode(uboot.Vars{"BOOT_ORDER": "A B", "BOOT_A_LEFT": "3", "BOOT_B_LEFT": "0"}, 1, envBytes)
+	raw, err := loaders.Encode(loaders.Vars{"BOOT_ORDER": "A B", "BOOT_A_LEFT": "3", "BOOT_B_LEFT": "0"}, 1, envBytes)
 	if err != nil {
 		return err
 	}
@@ -167,16 +167,16 @@ func (r *rig) boot() error {
 	if err != nil {
 		return err
 	}
-	var vars [2]uboot.Vars
+	var vars [2]loaders.Vars
 	var flags [2]byte
 	for i := range vars {
-		vars[i], flags[i], _ = uboot.Decode(raw[i*envBytes:][:envBytes]) // one that cannot be read is not taken
+		vars[i], flags[i], _ = loaders.Decode(raw[i*envBytes:][:envBytes]) // one that cannot be read is not taken
 	}
 	now := 0
 	switch {
 	case vars[0] == nil && vars[1] == nil:
 		return errors.New("no copy of the environment can be read")
-	case vars[0] == nil, vars[1] != nil && uboot.Newer(flags[0], flags[1]) == 1:
+	case vars[0] == nil, vars[1] != nil && loaders.Newer(flags[0], flags[1]) == 1:
 		now = 1
 	}
 	v := vars[now]
@@ -193,7 +193,7 @@ func (r *rig) boot() error {
 		}
 		v["BOOT_A_LEFT"], v["BOOT_B_LEFT"] = "3", "3"
 	}
-	next, err := uboot.Encode(v, flags[now]+1, envBytes)
+	next, err := loaders.Encode(v, flags[now]+1, envBytes)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 	"path/filepath"
 
 	"holdfast/board"
-	"holdfast/board/uboot"
+	"holdfast/board/loaders"
 	"holdfast/cmd/internal/lab"
 	"holdfast/cmd/internal/nbd"
 )
@@ -86,11 +86,11 @@ func (d *device) close() {
 }
 
 func (d *device) blanks(ctx context.Context) error {
-	env, err := uboot.Encode(uboot.Vars{"BOOT_ORDER": "A B", "BOOT_A_LEFT": "3", "BOOT_B_LEFT": "0"}, 1, envBytes)
+	env, err := loaders.Encode(loaders.Vars{"BOOT_ORDER": "A B", "BOOT_A_LEFT": "3", "BOOT_B_LEFT": "0"}, 1, envBytes)
 	if err != nil {
 		return err
 	}
-	old, err := uboot.Encode(uboot.Vars{"BOOT_ORDER": "A", "BOOT_A_LEFT": "3", "BOOT_B_LEFT": "0"}, 0, envBytes)
+	old, err := loaders.Encode(loaders.Vars{"BOOT_ORDER": "A", "BOOT_A_LEFT": "3", "BOOT_B_LEFT": "0"}, 0, envBytes)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 	"regexp"
 	"time"
 
-	"holdfast/board/uboot"
+	"holdfast/board/loaders"
 )
 
 // mostStates is how many environments the bootloader is tried with.
@@ -20,7 +20,7 @@ const mostStates = 16
 
 // A state is what the two copies of the environment are.
 type state struct {
-	vars  [2]uboot.Vars
+	vars  [2]loaders.Vars
 	flags [2]byte
 	whole [2]bool
 }
@@ -29,13 +29,13 @@ type state struct {
 func stateOf(i int, rnd *rand.Rand) (s state) {
 	if i < 2 {
 		s = state{flags: [2]byte{255, 0}, whole: [2]bool{true, true}}
-		s.vars[0] = uboot.Vars{"BOOT_ORDER": "A", "BOOT_A_LEFT": "3", "BOOT_B_LEFT": "3"}
-		s.vars[1] = uboot.Vars{"BOOT_ORDER": "B", "BOOT_A_LEFT": "3", "BOOT_B_LEFT": "3"}
+		s.vars[0] = loaders.Vars{"BOOT_ORDER": "A", "BOOT_A_LEFT": "3", "BOOT_B_LEFT": "3"}
+		s.vars[1] = loaders.Vars{"BOOT_ORDER": "B", "BOOT_A_LEFT": "3", "BOOT_B_LEFT": "3"}
 		s.flags[0], s.flags[1] = s.flags[i], s.flags[1-i]
 		return s
 	}
 	for i := range s.vars {
-		s.vars[i] = uboot.Vars{"BOOT_ORDER": [...]string{"A B", "B A", "A", "B"}[rnd.IntN(4)]}
+		s.vars[i] = loaders.Vars{"BOOT_ORDER": [...]string{"A B", "B A", "A", "B"}[rnd.IntN(4)]}
 		for _, name := range []string{"BOOT_A_LEFT", "BOOT_B_LEFT"} {
 			s.vars[i][name] = [...]string{"0", "1", "3", "a"}[rnd.IntN(4)]
 		}
@@ -47,7 +47,7 @@ func stateOf(i int, rnd *rand.Rand) (s state) {
 
 func (s state) encode() (raw []byte, err error) {
 	for i := range s.vars {
-		b, err := uboot.Encode(s.vars[i], s.flags[i], envBytes)
+		b, err := loaders.Encode(s.vars[i], s.flags[i], envBytes)
 		if err != nil {
 			return nil, err
 		}
@@ -59,9 +59,9 @@ func (s state) encode() (raw []byte, err error) {
 	return raw, nil
 }
 
-// want returns what the bootloader has to start by package uboot, and to write to which copy; "" is nothing.
-func (s state) want() (slot string, n int, left uboot.Vars, err error) {
-	now := uboot.Newer(s.flags[0], s.flags[1])
+// want returns what the bootloader has to start by package loaders, and to write to which copy; "" is nothing.
+func (s state) want() (slot string, n int, left loaders.Vars, err error) {
+	now := loaders.Newer(s.flags[0], s.flags[1])
 	switch {
 	case !s.whole[0] && !s.whole[1]:
 		return "", 0, nil, nil
@@ -69,7 +69,7 @@ func (s state) want() (slot string, n int, left uboot.Vars, err error) {
 		now = 1 - now
 	}
 	v := maps.Clone(s.vars[now])
-	if slot, err = (uboot.RAUC{}).Next(v); err != nil {
+	if slot, err = (loaders.RAUC{}).Next(v); err != nil {
 		return "", 0, nil, err
 	}
 	key := "BOOT_" + slot + "_LEFT"
@@ -82,7 +82,7 @@ func (s state) want() (slot string, n int, left uboot.Vars, err error) {
 
 var chosen = regexp.MustCompile(`^storm: (boots ([AB])|environment lost)`)
 
-// tryBootloader sees whether U-Boot and its script do what package uboot says, in environments by lot.
+// tryBootloader sees whether U-Boot and its script do what package loaders says, in environments by lot.
 func tryBootloader(ctx context.Context, dir string, w *world, g *guest, seed uint64) error {
 	rnd := rand.New(rand.NewPCG(seed, 99))
 	d, err := newDevice(ctx, filepath.Join(dir, "bootloader"), w, g, seed)
@@ -138,7 +138,7 @@ func (d *device) tryState(ctx context.Context, s state) error {
 	if slot == "" {
 		return nil
 	}
-	v, flag, err := uboot.Decode(raw[n*envBytes:][:envBytes])
+	v, flag, err := loaders.Decode(raw[n*envBytes:][:envBytes])
 	if err != nil || !maps.Equal(v, left) || flag != s.flags[1-n]+1 {
 		return fmt.Errorf("it wrote copy %d with flag %d, %v, %v, want flag %d and %v", n, flag, v, err, s.flags[1-n]+1, left)
 	}

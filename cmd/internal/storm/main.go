@@ -102,7 +102,7 @@ func storm(ctx context.Context, args []string) error {
 	if err := tryBootloader(ctx, dir, w, g, o.seed); err != nil {
 		return err
 	}
-	fmt.Printf("U-Boot's script chooses as board/uboot says, in %d environments\n", mostStates)
+	fmt.Printf("U-Boot's script chooses as board/loaders says, in %d environments\n", mostStates)
 	return o.run(ctx, dir, w, g)
 }
 

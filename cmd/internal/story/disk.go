@@ -10,7 +10,7 @@ import (
 	"os/exec"
 	"syscall"
 
-	"holdfast/board/uboot"
+	"holdfast/board/loaders"
 )
 
 // lossy puts a server between the board and its disk that keeps writes until the board flushes them: a cut loses the rest.
@@ -44,7 +44,7 @@ func (s *site) drive() string {
 }
 
 // environment reads a copy of U-Boot's environment from the disk of a board that is off.
-func (s *site) environment(number int64) (uboot.Vars, byte, error) {
+func (s *site) environment(number int64) (loaders.Vars, byte, error) {
 	f, err := os.Open(s.path("disk"))
 	if err != nil {
 		return nil, 0, err
@@ -54,7 +54,7 @@ func (s *site) environment(number int64) (uboot.Vars, byte, error) {
 	if _, err := f.ReadAt(raw, s.at["env"]+number*envBytes); err != nil {
 		return nil, 0, err
 	}
-	return uboot.Decode(raw)
+	return loaders.Decode(raw)
 }
 
 // inForce returns which copy of the environment U-Boot takes.
@@ -64,7 +64,7 @@ func (s *site) inForce() (int64, error) {
 	switch {
 	case vars0 == nil && vars1 == nil:
 		return 0, fmt.Errorf("no copy of the environment is valid: %w", errors.Join(err0, err1))
-	case vars0 == nil, vars1 != nil && uboot.Newer(flag0, flag1) == 1:
+	case vars0 == nil, vars1 != nil && loaders.Newer(flag0, flag1) == 1:
 		return 1, nil
 	}
 	return 0, nil

@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"holdfast/board/uboot"
+	"holdfast/board/loaders"
 	"holdfast/cmd/internal/lab"
 )
 
@@ -89,7 +89,7 @@ func (s *site) image(ctx context.Context, r release) (string, error) {
 func (s *site) disk(ctx context.Context, image string) error {
 	var copies []byte
 	for flag := range byte(2) {
-		raw, err := uboot.Encode(uboot.Vars{"BOOT_ORDER": "A B", "BOOT_A_LEFT": "3", "BOOT_B_LEFT": "0"}, flag, envBytes)
+		raw, err := loaders.Encode(loaders.Vars{"BOOT_ORDER": "A B", "BOOT_A_LEFT": "3", "BOOT_B_LEFT": "0"}, flag, envBytes)
 		if err != nil {
 			return err
 		}

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"holdfast/board/uboot"
+	"holdfast/board/loaders"
 )
 
 // hang is step 4: what hangs is started again by what watches it.
@@ -113,13 +113,13 @@ func (s *site) bothCopies(ctx context.Context) error {
 	if err != nil || len(raw) != 2*envBytes {
 		return fmt.Errorf("the environment has %d bytes: %w", len(raw), err)
 	}
-	vars0, flag0, err0 := uboot.Decode(raw[:envBytes])
-	vars1, flag1, err1 := uboot.Decode(raw[envBytes:])
+	vars0, flag0, err0 := loaders.Decode(raw[:envBytes])
+	vars1, flag1, err1 := loaders.Decode(raw[envBytes:])
 	if err := errors.Join(err0, err1); err != nil {
 		return err
 	}
 	order := vars0["BOOT_ORDER"]
-	if uboot.Newer(flag0, flag1) == 1 {
+	if loaders.Newer(flag0, flag1) == 1 {
 		order = vars1["BOOT_ORDER"]
 	}
 	if !strings.HasPrefix(order, s.slot) {

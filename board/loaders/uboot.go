@@ -1,9 +1,4 @@
-// Package uboot is a leaf: it knows what U-Boot's environment looks like on its medium, and what its variables mean in
-// the boot scripts of RAUC and of Mender.
-//
-// It computes, and touches nothing: package board/linux asks fw_printenv and fw_setenv, package board/sim a model of the
-// bootloader, and both by the same convention.
-package uboot
+package loaders
 
 import (
 	"fmt"
@@ -12,18 +7,8 @@ import (
 	"strings"
 )
 
-// Vars are variables of the environment. One that is not set is absent or empty, as U-Boot's own shell has it.
+// Vars are variables of U-Boot's environment. One that is not set is absent or empty, as U-Boot's own shell has it.
 type Vars map[string]string
-
-// A Deed is a change of the switch between the slots.
-type Deed string
-
-// What can be done, by the running system.
-const (
-	Arm    Deed = "arm"    // try the other slot once
-	Disarm Deed = "disarm" // go on with the slot that was good before, and leave the other alone
-	Commit Deed = "commit" // trust the running slot
-)
 
 // set returns the variable, or an error that says it is not set.
 func (v Vars) set(name string) (string, error) {

@@ -1,4 +1,4 @@
-package uboot_test
+package loaders_test
 
 import (
 	"bytes"
@@ -11,32 +11,32 @@ import (
 	"path/filepath"
 	"testing"
 
-	"holdfast/board/uboot"
+	"holdfast/board/loaders"
 )
 
 func TestACopyOfTheEnvironmentComesBack(t *testing.T) {
 	want := vars(order("A B", "3", "2") + "|bootargs=console=ttyS0 root=/dev/mmcblk0p2")
-	raw, err := uboot.Encode(want, 7, 512)
+	raw, err := loaders.Encode(want, 7, 512)
 	if err != nil || len(raw) != 512 {
 		t.Fatalf("Encode: %d bytes, %v", len(raw), err)
 	}
-	got, flag, err := uboot.Decode(raw)
+	got, flag, err := loaders.Decode(raw)
 	if err != nil || flag != 7 || !maps.Equal(got, want) {
 		t.Errorf("Decode = %v, %d, %v, want %v", got, flag, err, want)
 	}
 	for i := range raw {
 		bad := bytes.Clone(raw)
 		bad[i] ^= 0x10
-		if _, flag, err := uboot.Decode(bad); err == nil && (i != 4 || flag == 7) {
+		if _, flag, err := loaders.Decode(bad); err == nil && (i != 4 || flag == 7) {
 			t.Errorf("byte %d changed: no error", i)
 		}
 	}
-	for _, v := range []uboot.Vars{{"": "1"}, {"a=b": "1"}, {"a": "\x00"}, {"a": string(make([]byte, 512))}} {
-		if _, err := uboot.Encode(v, 0, 512); err == nil {
+	for _, v := range []loaders.Vars{{"": "1"}, {"a=b": "1"}, {"a": "\x00"}, {"a": string(make([]byte, 512))}} {
+		if _, err := loaders.Encode(v, 0, 512); err == nil {
 			t.Errorf("%.20q was encoded", v)
 		}
 	}
-	if _, err := uboot.Encode(want, 0, 64); err == nil {
+	if _, err := loaders.Encode(want, 0, 64); err == nil {
 		t.Error("more was encoded than fits")
 	}
 }
@@ -46,7 +46,7 @@ func TestTheNewerCopyIsInForce(t *testing.T) {
 		flag0, flag1 byte
 		want         int
 	}{{1, 2, 1}, {2, 1, 0}, {5, 5, 0}, {255, 0, 1}, {0, 255, 0}, {254, 255, 1}} {
-		if got := uboot.Newer(tt.flag0, tt.flag1); got != tt.want {
+		if got := loaders.Newer(tt.flag0, tt.flag1); got != tt.want {
 			t.Errorf("flags %d and %d: copy %d, want %d", tt.flag0, tt.flag1, got, tt.want)
 		}
 	}
@@ -77,7 +77,7 @@ func TestTheEnvironmentIsTheOneOfTheTools(t *testing.T) {
 	for _, flags := range [][2]byte{{1, 2}, {2, 1}, {255, 0}, {0, 255}, {9, 9}} {
 		var raw []byte
 		for i, flag := range flags {
-			b, err := uboot.Encode(uboot.Vars{"which": fmt.Sprint(i)}, flag, size)
+			b, err := loaders.Encode(loaders.Vars{"which": fmt.Sprint(i)}, flag, size)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -86,7 +86,7 @@ func TestTheEnvironmentIsTheOneOfTheTools(t *testing.T) {
 		if err := os.WriteFile(env, raw, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		newer := uboot.Newer(flags[0], flags[1])
+		newer := loaders.Newer(flags[0], flags[1])
 		if got := run("fw_printenv", "-n", "which"); got != fmt.Sprintf("%d\n", newer) {
 			t.Errorf("flags %v: fw_printenv takes copy %q, want %d", flags, got, newer)
 		}
@@ -96,15 +96,15 @@ func TestTheEnvironmentIsTheOneOfTheTools(t *testing.T) {
 			t.Fatal(err)
 		}
 		written := 1 - newer
-		got, flag, err := uboot.Decode(raw[written*size:][:size])
-		if err != nil || flag != flags[newer]+1 || !maps.Equal(got, uboot.Vars{"which": fmt.Sprint(newer), "note": "a b=c"}) {
+		got, flag, err := loaders.Decode(raw[written*size:][:size])
+		if err != nil || flag != flags[newer]+1 || !maps.Equal(got, loaders.Vars{"which": fmt.Sprint(newer), "note": "a b=c"}) {
 			t.Errorf("flags %v: fw_setenv wrote %v with flag %d, %v", flags, got, flag, err)
 		}
 	}
 }
 
 func FuzzDecode(f *testing.F) {
-	raw, err := uboot.Encode(vars(order("A B", "3", "2")), 1, 128)
+	raw, err := loaders.Encode(vars(order("A B", "3", "2")), 1, 128)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -114,15 +114,15 @@ func FuzzDecode(f *testing.F) {
 		if len(b) > 5 { // else nothing would get past the checksum
 			binary.LittleEndian.PutUint32(b, crc32.ChecksumIEEE(b[5:]))
 		}
-		v, flag, err := uboot.Decode(b)
+		v, flag, err := loaders.Decode(b)
 		if err != nil {
 			return
 		}
-		again, err := uboot.Encode(v, flag, max(len(b), 16))
+		again, err := loaders.Encode(v, flag, max(len(b), 16))
 		if err != nil {
 			return // a copy without room for its end is read all the same
 		}
-		if got, _, err := uboot.Decode(again); err != nil || len(got) > len(v) {
+		if got, _, err := loaders.Decode(again); err != nil || len(got) > len(v) {
 			t.Fatalf("%v became %v, %v", v, got, err)
 		}
 	})

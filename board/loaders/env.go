@@ -1,4 +1,4 @@
-package uboot
+package loaders
 
 import (
 	"bytes"

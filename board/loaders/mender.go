@@ -1,4 +1,4 @@
-package uboot
+package loaders
 
 import (
 	"errors"
@@ -93,7 +93,7 @@ func (m Mender) Change(v Vars, running string, deed Deed) (Vars, error) {
 	if err != nil {
 		return nil, err
 	}
-	other, err := otherOf(m.names(), running)
+	other, err := known(m.names(), running, deed)
 	if err != nil {
 		return nil, err
 	}
@@ -108,8 +108,6 @@ func (m Mender) Change(v Vars, running string, deed Deed) (Vars, error) {
 		if part = s.part; s.trying {
 			part = s.other
 		}
-	default:
-		return nil, fmt.Errorf("%q is no deed", deed)
 	}
 	n, _ := strconv.Atoi(part) // one of ours
 	return Vars{

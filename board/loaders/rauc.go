@@ -1,4 +1,4 @@
-package uboot
+package loaders
 
 import (
 	"fmt"
@@ -106,7 +106,7 @@ func (r RAUC) Change(v Vars, running string, deed Deed) (Vars, error) {
 	if err != nil {
 		return nil, err
 	}
-	other, err := otherOf(r.names(), running)
+	other, err := known(r.names(), running, deed)
 	if err != nil {
 		return nil, err
 	}
@@ -140,22 +140,10 @@ func (r RAUC) Change(v Vars, running string, deed Deed) (Vars, error) {
 		}
 		order = slices.Concat([]string{good}, rest)
 		attempts[good], attempts[bad] = max(attempts[good], 1), 0
-	default:
-		return nil, fmt.Errorf("%q is no deed", deed)
 	}
 	out := Vars{"BOOT_ORDER": strings.Join(order, " ")}
 	for n, count := range attempts {
 		out[left(n)] = strconv.FormatUint(count, 16)
 	}
 	return out, nil
-}
-
-func otherOf(names [2]string, running string) (string, error) {
-	switch running {
-	case names[0]:
-		return names[1], nil
-	case names[1]:
-		return names[0], nil
-	}
-	return "", fmt.Errorf("slot %.40q is neither %s nor %s", running, names[0], names[1])
 }
