@@ -38,14 +38,8 @@ type crashes struct {
 // run ends when all were told. That they cannot be read or told keeps nothing else from running.
 func (c *crashes) run(ctx context.Context) error {
 	for try := range crashTries {
-		if try > 0 {
-			fired, stop := c.clock.Timer(time.Minute)
-			select {
-			case <-fired:
-			case <-ctx.Done():
-				stop()
-				return nil
-			}
+		if try > 0 && !board.Wait(ctx, c.clock, time.Minute) {
+			return nil
 		}
 		err := c.tell(ctx)
 		if err == nil {

@@ -246,7 +246,7 @@ func (u *Updater) Drive(ctx context.Context, j *UpdateJob) (wait time.Duration, 
 		}
 		if nap > 0 {
 			b.close() // a server does not wait that long
-			if !u.sleep(ctx, nap) {
+			if !board.Wait(ctx, u.Clock, nap) {
 				return 0, false, context.Cause(ctx)
 			}
 		}
@@ -280,17 +280,6 @@ func napAfter(problem error, pause time.Duration) time.Duration {
 // oneLine is an error on one line, as others are told of it.
 func oneLine(err error) string {
 	return strings.ToValidUTF8(fmt.Sprintf("%.300s", strings.ReplaceAll(err.Error(), "\n", "; ")), "")
-}
-
-func (u *Updater) sleep(ctx context.Context, d time.Duration) bool {
-	fired, stop := u.Clock.Timer(d)
-	defer stop()
-	select {
-	case <-fired:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // advance brings what was wanted last, and returns what is wanted next.

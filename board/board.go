@@ -34,6 +34,18 @@ type Clock interface {
 	Trusted() bool
 }
 
+// Wait waits for d by a clock, and reports whether it passed before ctx ended.
+func Wait(ctx context.Context, c Clock, d time.Duration) bool {
+	fired, stop := c.Timer(d)
+	defer stop()
+	select {
+	case <-fired:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // A Line is one GPIO line, already requested from its chip.
 type Line interface {
 	// Read returns the level. An output returns what it was last told to drive; the chip is not asked.

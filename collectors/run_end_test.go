@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"holdfast/board/boardtest"
 	"holdfast/collectors"
 )
 
@@ -33,7 +34,7 @@ func TestRunWaitsForWhatItStartedButNotForEver(t *testing.T) {
 			}}
 			time.AfterFunc(5*time.Second, func() { cancel(stop) })
 			start := time.Now()
-			r := collectors.Runner{Clock: clock{}, Grace: 3 * time.Second, Streams: []collectors.Stream{s}}
+			r := collectors.Runner{Clock: boardtest.Clock{}, Grace: 3 * time.Second, Streams: []collectors.Stream{s}}
 			err := r.Run(ctx, func(collectors.Sample) { t.Error("a sample after the end") })
 			if took := time.Since(start) - 5*time.Second; took != tt.want || !errors.Is(err, stop) || returned.Load() != (tt.last == tt.want) {
 				t.Errorf("%s: Run = %v after %v, want %v after %v; returned: %v", tt.name, err, took, stop, tt.want, returned.Load())

@@ -13,18 +13,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"holdfast/board/boardtest"
 	"holdfast/collectors"
 )
-
-// clock is the bubble's time.
-type clock struct{}
-
-func (clock) Now() time.Time { return time.Now() }
-func (clock) Trusted() bool  { return true }
-func (clock) Timer(d time.Duration) (<-chan time.Time, func()) {
-	t := time.NewTimer(d)
-	return t.C, func() { t.Stop() }
-}
 
 // source is a source, or a stream, made of a function.
 type source struct {
@@ -65,7 +56,7 @@ func take(t *testing.T, d time.Duration, r collectors.Runner) []record {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d-time.Millisecond)
 	defer cancel()
-	r.Clock = clock{}
+	r.Clock = boardtest.Clock{}
 	var inside atomic.Int32
 	var out []record
 	start := time.Now()
@@ -270,7 +261,7 @@ func TestASlowReceiverIsNoFaultOfTheSource(t *testing.T) {
 			}
 			return nil
 		}}
-		r := collectors.Runner{Clock: clock{}, Sources: []collectors.Schedule{every(10*time.Second, chatty)}}
+		r := collectors.Runner{Clock: boardtest.Clock{}, Sources: []collectors.Schedule{every(10*time.Second, chatty)}}
 		n := 0
 		_ = r.Run(ctx, func(s collectors.Sample) {
 			if n++; s.Source == "collector" {

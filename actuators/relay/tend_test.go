@@ -14,18 +14,9 @@ import (
 	"holdfast/actuators"
 	"holdfast/actuators/relay"
 	"holdfast/board"
+	"holdfast/board/boardtest"
 	"holdfast/board/sim"
 )
-
-// bubble is the clock of a bubble.
-type bubble struct{}
-
-func (bubble) Now() time.Time { return time.Now() }
-func (bubble) Trusted() bool  { return true }
-func (bubble) Timer(d time.Duration) (<-chan time.Time, func()) {
-	t := time.NewTimer(d)
-	return t.C, func() { t.Stop() }
-}
 
 // tape is what happened to several lines, in order and with the seconds since its start.
 type tape struct {
@@ -83,7 +74,7 @@ func run(t *testing.T, o relay.Options, relays map[string]relay.Relay, f func(b 
 			r.Line = wire{tp, name}
 			relays[name] = r
 		}
-		o.Clock = bubble{}
+		o.Clock = boardtest.Clock{}
 		b, err := relay.New(o, relays)
 		if err != nil {
 			t.Fatal(err)
@@ -331,7 +322,7 @@ func TestABusThatHangsKeepsTheOthersFromNothing(t *testing.T) {
 		for i := range 16 {
 			relays[fmt.Sprintf("a%02d", i)] = relay.Relay{Line: hung{}} // before the others in every order of names
 		}
-		b, err := relay.New(relay.Options{Clock: bubble{}, Silence: 1500 * time.Millisecond, Progress: func() {
+		b, err := relay.New(relay.Options{Clock: boardtest.Clock{}, Silence: 1500 * time.Millisecond, Progress: func() {
 			hungry, fed = max(hungry, time.Since(fed)), time.Now()
 		}}, relays)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdfast/actuators/script"
+	"holdfast/board/boardtest"
 )
 
 func TestAllRunInTheOrderOfTheirNamesUntilOneDoesNotSucceed(t *testing.T) {
@@ -17,7 +18,7 @@ func TestAllRunInTheOrderOfTheirNamesUntilOneDoesNotSucceed(t *testing.T) {
 		"20-second": "echo second >>" + seen + "; [ $1 = good ] || { echo noise; echo the pump is dry; exit 4; }",
 		"30-third":  "echo third >>" + seen,
 	})
-	o := script.Options{Dir: dir, Owner: os.Getuid(), Clock: clock{}, Env: []string{"RELEASE=pump/2"}}
+	o := script.Options{Dir: dir, Owner: os.Getuid(), Clock: boardtest.Clock{}, Env: []string{"RELEASE=pump/2"}}
 	if err := script.All(t.Context(), o, "good"); err != nil {
 		t.Errorf("all succeed: %v", err)
 	}
@@ -29,14 +30,14 @@ func TestAllRunInTheOrderOfTheirNamesUntilOneDoesNotSucceed(t *testing.T) {
 	if got, want := string(text), "first good pump/2\nsecond\nthird\nfirst bad pump/2\nsecond\n"; got != want {
 		t.Errorf("ran %q, want %q", got, want)
 	}
-	if err := script.All(t.Context(), script.Options{Dir: filepath.Join(dir, "none"), Clock: clock{}}); err != nil {
+	if err := script.All(t.Context(), script.Options{Dir: filepath.Join(dir, "none"), Clock: boardtest.Clock{}}); err != nil {
 		t.Errorf("no directory: %v", err)
 	}
 }
 
 func TestAScriptThatHangsIsEndedAndNamed(t *testing.T) {
 	_, dir := installed(t, script.Options{}, map[string]string{"slow": "sleep 60 & sleep 60"})
-	err := script.All(t.Context(), script.Options{Dir: dir, Owner: os.Getuid(), Clock: clock{}, Limit: 50 * time.Millisecond, Grace: 50 * time.Millisecond})
+	err := script.All(t.Context(), script.Options{Dir: dir, Owner: os.Getuid(), Clock: boardtest.Clock{}, Limit: 50 * time.Millisecond, Grace: 50 * time.Millisecond})
 	if err == nil || !strings.Contains(err.Error(), "slow: stopped at its time limit") {
 		t.Errorf("error = %v", err)
 	}

@@ -15,21 +15,13 @@ import (
 
 	"holdfast/actuators"
 	"holdfast/actuators/script"
+	"holdfast/board/boardtest"
 )
-
-type clock struct{}
-
-func (clock) Now() time.Time { return time.Now() }
-func (clock) Trusted() bool  { return true }
-func (clock) Timer(d time.Duration) (<-chan time.Time, func()) {
-	t := time.NewTimer(d)
-	return t.C, func() { t.Stop() }
-}
 
 // installed returns a set that runs the scripts given by name and text, and the directory they are in.
 func installed(t *testing.T, o script.Options, scripts map[string]string) (*actuators.Set, string) {
 	t.Helper()
-	o.Dir, o.Owner, o.Clock = t.TempDir(), os.Getuid(), clock{}
+	o.Dir, o.Owner, o.Clock = t.TempDir(), os.Getuid(), boardtest.Clock{}
 	// The umask of whoever runs the test is not the test's business.
 	for dir := o.Dir; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil {
@@ -45,7 +37,7 @@ func installed(t *testing.T, o script.Options, scripts map[string]string) (*actu
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := actuators.NewSet(actuators.Options{Clock: clock{}, Allow: []string{"script"}}, v)
+	s, err := actuators.NewSet(actuators.Options{Clock: boardtest.Clock{}, Allow: []string{"script"}}, v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,14 +237,14 @@ func TestNamesStayInTheDirectory(t *testing.T) {
 			t.Errorf("%q: %v, %v", name, r, err)
 		}
 	}
-	v, err := script.Verb(script.Options{Dir: "/nonexistent/scripts", Clock: clock{}})
+	v, err := script.Verb(script.Options{Dir: "/nonexistent/scripts", Clock: boardtest.Clock{}})
 	if err != nil {
 		t.Fatalf("no directory: %v", err)
 	}
 	if _, err := v.Do(t.Context(), actuators.Args{"name": ""}); !errors.Is(err, actuators.ErrDenied) {
 		t.Errorf("no scripts: %v", err)
 	}
-	if _, err := script.Verb(script.Options{Dir: "relative", Clock: clock{}}); err == nil {
+	if _, err := script.Verb(script.Options{Dir: "relative", Clock: boardtest.Clock{}}); err == nil {
 		t.Error("a relative directory was accepted")
 	}
 }

@@ -18,16 +18,8 @@ import (
 
 	"holdfast/actuators"
 	"holdfast/actuators/unit"
+	"holdfast/board/boardtest"
 )
-
-type clock struct{}
-
-func (clock) Now() time.Time { return time.Now() }
-func (clock) Trusted() bool  { return true }
-func (clock) Timer(d time.Duration) (<-chan time.Time, func()) {
-	t := time.NewTimer(d)
-	return t.C, func() { t.Stop() }
-}
 
 // A bus answers as told, or hangs when it has nothing to say.
 type bus struct {
@@ -47,11 +39,11 @@ func (b *bus) Restart(ctx context.Context, unit string) (string, error) {
 
 func set(t *testing.T, b unit.Bus, limit time.Duration, units ...string) *actuators.Set {
 	t.Helper()
-	v, err := unit.Verb(b, clock{}, limit, units...)
+	v, err := unit.Verb(b, boardtest.Clock{}, limit, units...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := actuators.NewSet(actuators.Options{Clock: clock{}, Allow: []string{"unit.restart"}}, v)
+	s, err := actuators.NewSet(actuators.Options{Clock: boardtest.Clock{}, Allow: []string{"unit.restart"}}, v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +77,7 @@ func TestOnlyListedUnitsAreRestarted(t *testing.T) {
 		t.Errorf("the bus was asked for %q", b.units)
 	}
 	for _, bad := range []string{"ssh", "", "a/b.service", "*.service", ".service", "x.exe", strings.Repeat("x", 256) + ".service"} {
-		if _, err := unit.Verb(b, clock{}, 0, bad); err == nil {
+		if _, err := unit.Verb(b, boardtest.Clock{}, 0, bad); err == nil {
 			t.Errorf("%q was taken for a unit", bad)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"holdfast/board"
 )
 
 // beat gives beats, each after a turn of the core loop, until ctx ends.
@@ -18,7 +20,7 @@ func (c *Client) beat(ctx context.Context) {
 			c.o.Log.Error("the agent's loop does not go round; no beat is given", "err", err)
 		}
 		hangs = err != nil
-		if !c.rest(ctx, BeatEvery-min(c.o.Clock.Now().Sub(began), BeatEvery-time.Millisecond)) {
+		if !board.Wait(ctx, c.o.Clock, BeatEvery-min(c.o.Clock.Now().Sub(began), BeatEvery-time.Millisecond)) {
 			return
 		}
 	}

@@ -264,15 +264,3 @@ func (c *Client) Run(ctx context.Context) error {
 	<-ctx.Done()
 	return nil
 }
-
-// rest waits, and reports whether ctx has not ended.
-func (c *Client) rest(ctx context.Context, d time.Duration) bool {
-	fired, stop := c.o.Clock.Timer(d)
-	defer stop()
-	select {
-	case <-fired:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

@@ -139,11 +139,7 @@ func (d *Desk) watch(ctx context.Context, name string, w board.Watcher) {
 			said = err.Error()
 			d.o.Log.Warn("an input cannot be watched; tried again", "line", name, "err", err)
 		}
-		fired, stop := d.o.Clock.Timer(time.Second)
-		select {
-		case <-fired:
-		case <-ctx.Done():
-			stop()
+		if !board.Wait(ctx, d.o.Clock, time.Second) {
 			return
 		}
 	}

@@ -14,17 +14,8 @@ import (
 	"holdfast/actuators/relay"
 	"holdfast/agent/lines"
 	"holdfast/board"
+	"holdfast/board/boardtest"
 )
-
-// clock is the clock of a bubble, and outside one the real one.
-type clock struct{}
-
-func (clock) Now() time.Time { return time.Now() }
-func (clock) Trusted() bool  { return true }
-func (clock) Timer(d time.Duration) (<-chan time.Time, func()) {
-	t := time.NewTimer(d)
-	return t.C, func() { t.Stop() }
-}
 
 // An owner is the process that owns the lines, without its socket.
 type owner struct {
@@ -36,7 +27,7 @@ type owner struct {
 // own starts an owner in this bubble, or process.
 func own(t *testing.T, relays map[string]relay.Relay, inputs map[string]board.Line) *owner {
 	t.Helper()
-	bank, err := relay.New(relay.Options{Clock: clock{}, Silence: lines.Silence}, relays)
+	bank, err := relay.New(relay.Options{Clock: boardtest.Clock{}, Silence: lines.Silence}, relays)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +38,7 @@ func own(t *testing.T, relays map[string]relay.Relay, inputs map[string]board.Li
 		}
 		return s
 	}
-	d, err := lines.NewDesk(lines.DeskOptions{Clock: clock{}, Inputs: inputs,
+	d, err := lines.NewDesk(lines.DeskOptions{Clock: boardtest.Clock{}, Inputs: inputs,
 		Outputs: func() lines.Standing { return standing(bank.Report()) },
 		Beat:    func() lines.Standing { return standing(bank.Beat()) }})
 	if err != nil {
@@ -59,7 +50,7 @@ func own(t *testing.T, relays map[string]relay.Relay, inputs map[string]board.Li
 		names = append(names, v.Name)
 	}
 	o := &owner{bank: bank}
-	if o.set, err = actuators.NewSet(actuators.Options{Clock: clock{}, Allow: names}, verbs...); err != nil {
+	if o.set, err = actuators.NewSet(actuators.Options{Clock: boardtest.Clock{}, Allow: names}, verbs...); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -146,7 +137,7 @@ func (b *back) told() (all []map[string]any) {
 
 func client(t *testing.T, o lines.ClientOptions) *lines.Client {
 	t.Helper()
-	o.Clock = clock{}
+	o.Clock = boardtest.Clock{}
 	c, err := lines.NewClient(o)
 	if err != nil {
 		t.Fatal(err)

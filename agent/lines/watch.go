@@ -108,7 +108,7 @@ func (c *Client) listen(ctx context.Context) {
 				pause = time.Millisecond
 			}
 		}
-		if !c.rest(ctx, pause) {
+		if !board.Wait(ctx, c.o.Clock, pause) {
 			return
 		}
 	}

@@ -19,6 +19,7 @@ import (
 
 	"holdfast/actuators"
 	"holdfast/agent/warden"
+	"holdfast/board/boardtest"
 )
 
 var ping = verb("ping", func(context.Context, args) (result, error) { return result{"pong": true}, nil })
@@ -80,7 +81,7 @@ func serveActivated() error {
 	if err != nil || !activated {
 		return fmt.Errorf("activated %v: %w", activated, err)
 	}
-	s, err := actuators.NewSet(actuators.Options{Clock: clock{}, Allow: []string{"ping"}}, ping)
+	s, err := actuators.NewSet(actuators.Options{Clock: boardtest.Clock{}, Allow: []string{"ping"}}, ping)
 	if err != nil {
 		return err
 	}

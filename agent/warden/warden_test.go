@@ -18,16 +18,8 @@ import (
 
 	"holdfast/actuators"
 	"holdfast/agent/warden"
+	"holdfast/board/boardtest"
 )
-
-type clock struct{}
-
-func (clock) Now() time.Time { return time.Now() }
-func (clock) Trusted() bool  { return true }
-func (clock) Timer(d time.Duration) (<-chan time.Time, func()) {
-	t := time.NewTimer(d)
-	return t.C, func() { t.Stop() }
-}
 
 type (
 	args   = actuators.Args
@@ -45,7 +37,7 @@ func text(name string) actuators.Param {
 
 func set(t testing.TB, verbs ...actuators.Verb) *actuators.Set {
 	t.Helper()
-	o := actuators.Options{Clock: clock{}}
+	o := actuators.Options{Clock: boardtest.Clock{}}
 	for _, v := range verbs {
 		if v.Name != "denied" {
 			o.Allow = append(o.Allow, v.Name)
@@ -329,11 +321,11 @@ func TestLimitsHoldAcrossServers(t *testing.T) {
 		reboot.Class = actuators.Reboot
 		var last error
 		for i := range 8 { // the caller always asks; each server has a life of its own
-			limiter, err := actuators.NewLimiter(files, clock{}, func() (string, time.Duration) { return fmt.Sprint("boot ", i), time.Second })
+			limiter, err := actuators.NewLimiter(files, boardtest.Clock{}, func() (string, time.Duration) { return fmt.Sprint("boot ", i), time.Second })
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := actuators.NewSet(actuators.Options{Allow: []string{"reboot"}, Clock: clock{}, Limiter: limiter}, reboot)
+			s, err := actuators.NewSet(actuators.Options{Allow: []string{"reboot"}, Clock: boardtest.Clock{}, Limiter: limiter}, reboot)
 			if err != nil {
 				t.Fatal(err)
 			}

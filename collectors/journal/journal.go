@@ -222,7 +222,7 @@ func (j *Journal) read(ctx context.Context, c *child, entries chan<- found) {
 			second, inSecond = now, 0
 		}
 		if inSecond++; inSecond > readAhead*j.Lines {
-			if !j.wait(ctx, time.Second-now.Sub(second)) {
+			if !board.Wait(ctx, j.Clock, time.Second-now.Sub(second)) {
 				return
 			}
 		}
@@ -244,18 +244,6 @@ func (j *Journal) read(ctx context.Context, c *child, entries chan<- found) {
 		case <-ctx.Done():
 			return
 		}
-	}
-}
-
-// wait waits for d and reports whether ctx is still there.
-func (j *Journal) wait(ctx context.Context, d time.Duration) bool {
-	fired, stop := j.Clock.Timer(d)
-	defer stop()
-	select {
-	case <-fired:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 
