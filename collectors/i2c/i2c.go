@@ -14,6 +14,7 @@ import (
 
 	"periph.io/x/conn/v3/i2c"
 
+	"holdfast/board"
 	"holdfast/collectors"
 	"holdfast/collectors/doubt"
 )
@@ -32,7 +33,7 @@ type Chip struct {
 type Options struct {
 	Chips []Chip
 	Open  func(bus string) (i2c.BusCloser, error) // nil is Open
-	Now   func() time.Time                        // nil is time.Now
+	Clock board.Clock                             // required
 	Rules doubt.Rules                             // what is believed beside what a kind of chip can measure
 }
 
@@ -47,9 +48,6 @@ type Chips struct {
 func New(o Options) *Chips {
 	if o.Open == nil {
 		o.Open = func(bus string) (i2c.BusCloser, error) { return Open(bus) }
-	}
-	if o.Now == nil {
-		o.Now = time.Now
 	}
 	cs := &Chips{Options: o, buses: map[string]i2c.BusCloser{}}
 	for _, c := range o.Chips {
@@ -110,8 +108,8 @@ func (cs *Chips) Collect(ctx context.Context, emit collectors.Emit) error {
 			return context.Cause(ctx)
 		}
 		s := collectors.Sample{Source: "i2c", Instance: c.Name, Fields: make([]collectors.Field, 0, 4)}
-		if now := cs.Now(); !now.Before(c.retry) {
-			cs.take(c, &s, now)
+		if now := cs.Clock.Now(); !now.Before(c.retry) {
+			cs.take(ctx, c, &s, now)
 		}
 		if c.fault != doubt.None {
 			s.Str("fault", string(c.fault))
@@ -127,11 +125,17 @@ func (cs *Chips) Collect(ctx context.Context, emit collectors.Emit) error {
 }
 
 // take sets the chip up where that is needed, and reads it into s.
-func (cs *Chips) take(c *chip, s *collectors.Sample, now time.Time) {
+func (cs *Chips) take(ctx context.Context, c *chip, s *collectors.Sample, now time.Time) {
 	c.fault, c.err = doubt.None, nil
-	err := cs.setUp(c)
+	wait := func(d time.Duration) error {
+		if !board.Wait(ctx, cs.Clock, d) {
+			return context.Cause(ctx)
+		}
+		return nil
+	}
+	err := cs.setUp(c, wait)
 	if err == nil {
-		c.line.begin()
+		c.line.begin(wait)
 		err = c.read(func(field string, v float64, physical doubt.Limits) { cs.put(c, s, field, v, physical) })
 	}
 	if c.line.err != nil { // periph's drivers tell of it in words only
@@ -166,7 +170,7 @@ func (cs *Chips) take(c *chip, s *collectors.Sample, now time.Time) {
 }
 
 // setUp opens the bus and sets up the chip, where that has not been done.
-func (cs *Chips) setUp(c *chip) error {
+func (cs *Chips) setUp(c *chip, wait func(time.Duration) error) error {
 	c.line.err = nil
 	bus := cs.buses[c.Bus]
 	if bus == nil {
@@ -190,7 +194,7 @@ func (cs *Chips) setUp(c *chip) error {
 		return fmt.Errorf("no such kind %q", c.Kind)
 	}
 	c.line = line{Bus: bus}
-	c.line.begin()
+	c.line.begin(wait)
 	read, err := kind(&c.line, c.Chip)
 	if err == nil {
 		c.read = read

@@ -15,6 +15,7 @@ import (
 	periph "periph.io/x/conn/v3/i2c"
 	"periph.io/x/conn/v3/i2c/i2ctest"
 
+	"holdfast/board/boardtest"
 	"holdfast/collectors"
 	"holdfast/collectors/doubt"
 	"holdfast/collectors/i2c"
@@ -108,7 +109,7 @@ func recordings() []recording {
 // player is the source of chips on one bus that plays ops.
 func player(b *bus, rules doubt.Rules, chips ...i2c.Chip) *i2c.Chips {
 	b.DontPanic = true
-	return i2c.New(i2c.Options{Chips: chips, Rules: rules, Open: func(string) (periph.BusCloser, error) { return b, nil }})
+	return i2c.New(i2c.Options{Clock: boardtest.Clock{}, Chips: chips, Rules: rules, Open: func(string) (periph.BusCloser, error) { return b, nil }})
 }
 
 func try(t *testing.T, s *i2c.Chips) (string, error) {
@@ -187,7 +188,7 @@ func (c *count) Tx(uint16, []byte, []byte) error { c.asked++; return syscall.ENX
 func TestAnAbsentChipIsAskedLessAndLess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &count{}
-		s := i2c.New(i2c.Options{Chips: []i2c.Chip{bme().chip}, Open: func(string) (periph.BusCloser, error) { return b, nil }})
+		s := i2c.New(i2c.Options{Clock: boardtest.Clock{}, Chips: []i2c.Chip{bme().chip}, Open: func(string) (periph.BusCloser, error) { return b, nil }})
 		for range 600 {
 			if got, err := try(t, s); err != nil || got != "i2c cellar: fault=gone\n" {
 				t.Fatal(got, err)
@@ -266,7 +267,7 @@ func TestAChipThatNeverFinishesIsGivenUp(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			b := &stuckBus{answer: tt.answer}
-			s := i2c.New(i2c.Options{Chips: []i2c.Chip{tt.chip}, Open: func(string) (periph.BusCloser, error) { return b, nil }})
+			s := i2c.New(i2c.Options{Clock: boardtest.Clock{}, Chips: []i2c.Chip{tt.chip}, Open: func(string) (periph.BusCloser, error) { return b, nil }})
 			if got, err := try(t, s); err == nil || got != "" || !strings.Contains(err.Error(), "does not come to an end") {
 				t.Errorf("%s: %q, %v", tt.chip.Kind, got, err)
 			}
@@ -332,7 +333,7 @@ func TestAWrongBusOrChipIsAnErrorAndTheOthersAreRead(t *testing.T) {
 			}
 			return b, nil
 		}
-		s := i2c.New(i2c.Options{Chips: []i2c.Chip{bme().chip, far, sht.chip}, Open: open})
+		s := i2c.New(i2c.Options{Clock: boardtest.Clock{}, Chips: []i2c.Chip{bme().chip, far, sht.chip}, Open: open})
 		for range 2 { // the second without asking either again
 			got, err := try(t, s)
 			if err == nil || !errors.Is(err, syscall.EACCES) || !strings.Contains(err.Error(), "chip cellar: is a BMP280 and no bme280") {
@@ -349,7 +350,7 @@ func TestAWrongBusOrChipIsAnErrorAndTheOthersAreRead(t *testing.T) {
 	if _, err := i2c.Open("/dev/i2c-none"); !errors.Is(err, syscall.ENOENT) {
 		t.Errorf("Open of what is not there = %v", err)
 	}
-	if err := i2c.New(i2c.Options{}).Collect(t.Context(), nil); !errors.Is(err, collectors.ErrNoData) {
+	if err := i2c.New(i2c.Options{Clock: boardtest.Clock{}}).Collect(t.Context(), nil); !errors.Is(err, collectors.ErrNoData) {
 		t.Errorf("without chips: %v", err)
 	}
 }
@@ -363,7 +364,7 @@ func TestABusThatGoesIsOpenedAgain(t *testing.T) {
 		first.DontPanic, second.DontPanic = true, true
 		var present periph.BusCloser = first
 		opened := 0
-		s := i2c.New(i2c.Options{Chips: []i2c.Chip{r.chip}, Open: func(path string) (periph.BusCloser, error) {
+		s := i2c.New(i2c.Options{Clock: boardtest.Clock{}, Chips: []i2c.Chip{r.chip}, Open: func(path string) (periph.BusCloser, error) {
 			if opened++; present == nil {
 				return nil, fmt.Errorf("i2c bus: open %s: %w", path, syscall.ENOENT)
 			}
@@ -383,7 +384,7 @@ func TestABusThatGoesIsOpenedAgain(t *testing.T) {
 		if opened != 3 {
 			t.Errorf("opened %d times", opened)
 		}
-		never := i2c.New(i2c.Options{Chips: []i2c.Chip{r.chip}, Open: func(string) (periph.BusCloser, error) { return nil, syscall.ENOENT }})
+		never := i2c.New(i2c.Options{Clock: boardtest.Clock{}, Chips: []i2c.Chip{r.chip}, Open: func(string) (periph.BusCloser, error) { return nil, syscall.ENOENT }})
 		if got, err := try(t, never); !errors.Is(err, syscall.ENOENT) || got != "" {
 			t.Errorf("a bus that never was: %v, %q", err, got)
 		}
@@ -423,7 +424,7 @@ func FuzzChips(f *testing.F) {
 		for _, r := range recordings() {
 			synctest.Test(t, func(t *testing.T) {
 				b := &noise{text: slices.Clone(text), id: map[string]byte{"bme280": 0x60, "bmp280": 0x58}[r.chip.Kind]}
-				s := i2c.New(i2c.Options{Chips: []i2c.Chip{r.chip}, Open: func(string) (periph.BusCloser, error) { return b, nil }})
+				s := i2c.New(i2c.Options{Clock: boardtest.Clock{}, Chips: []i2c.Chip{r.chip}, Open: func(string) (periph.BusCloser, error) { return b, nil }})
 				for range 3 {
 					_ = s.Collect(t.Context(), func(s collectors.Sample) {
 						for _, field := range s.Fields {

@@ -70,7 +70,9 @@ func sensirion(l *line, c Chip) (reading, error) {
 		if err := l.Tx(c.Address, []byte{0xfd}, nil); err != nil { // high precision, no heater
 			return err
 		}
-		time.Sleep(10 * time.Millisecond)
+		if err := l.wait(10 * time.Millisecond); err != nil {
+			return err
+		}
 		if err := l.Tx(c.Address, nil, r[:]); err != nil {
 			return err
 		}
@@ -119,7 +121,9 @@ func converter(l *line, c Chip) (reading, error) {
 			if config[0]&0x80 != 0 {
 				return nil
 			}
-			time.Sleep(time.Millisecond)
+			if err := l.wait(time.Millisecond); err != nil {
+				return err
+			}
 		}
 		return errEndless
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -20,13 +21,16 @@ type line struct {
 	i2c.Bus
 	left   int                                  // questions that this reading may still ask
 	err    error                                // the first of this reading
+	wait   func(time.Duration) error            // lets the chip measure; an error when the reading is given up
 	before func(address uint16, w []byte) error // may be nil
 	after  func(w, r []byte) error              // may be nil
 }
 
 const mostQuestions = 1000 // of one reading: a chip is asked some ten times, or a few hundred while it measures
 
-func (l *line) begin() { l.left, l.err = mostQuestions, nil }
+func (l *line) begin(wait func(time.Duration) error) {
+	l.left, l.err, l.wait = mostQuestions, nil, wait
+}
 
 // Tx implements i2c.Bus.
 func (l *line) Tx(address uint16, w, r []byte) (err error) {

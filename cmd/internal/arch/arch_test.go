@@ -40,7 +40,7 @@ var plan = map[string]string{
 	"collectors/journal":  "collectors board",
 	"collectors/pins":     "collectors board",
 	"collectors/sensors":  "collectors collectors/doubt",
-	"collectors/i2c":      "collectors collectors/doubt",
+	"collectors/i2c":      "collectors collectors/doubt board",
 	"actuators/relay":     "actuators board",
 	"actuators/unit":      "actuators board",
 	"actuators/script":    "actuators board",

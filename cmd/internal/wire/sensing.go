@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"holdfast/board"
 	"holdfast/cmd/internal/config"
 	"holdfast/collectors"
 	"holdfast/collectors/doubt"
@@ -12,12 +13,12 @@ import (
 )
 
 // sensing is every source that measures the world and not the machine's work.
-func sensing(c config.Config) []collectors.Source {
+func sensing(c config.Config, clock board.Clock) []collectors.Source {
 	all := sensors.All(sensors.Options{Root: c.Root, Rules: rules(c)})
 	if len(c.I2C) == 0 {
 		return all
 	}
-	o := i2c.Options{Rules: rules(c)}
+	o := i2c.Options{Clock: clock, Rules: rules(c)}
 	for _, name := range slices.Sorted(maps.Keys(c.I2C)) {
 		s := c.I2C[name]
 		o.Chips = append(o.Chips, i2c.Chip{Name: name, Bus: s.Bus, Address: s.At(), Kind: s.Chip, FullScale: s.FullScale, Shunt: s.Shunt})

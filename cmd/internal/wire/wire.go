@@ -135,7 +135,7 @@ func assemble(o Options) (*Running, error) {
 		Interfaces: host.Filter{Include: c.Network.Include, Exclude: c.Network.Exclude},
 		Self:       func() []collectors.Field { return r.counters() },
 	}), watch)
-	parts.Sources = append(parts.Sources, sensing(c)...)
+	parts.Sources = append(parts.Sources, sensing(c, b.Clock)...)
 	if len(b.Lines) > 0 {
 		perSecond := pins.EdgesPerSecond
 		if n := c.Collectors["gpio"].Edges; n != nil {
