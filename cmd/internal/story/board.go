@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,7 @@ func (s *site) on() error {
 		s.up = s.m.Console.Len()
 	}
 	s.m.Args = lab.Arm64{CPUs: 2, MiB: 256, Disk: s.drive(), Flash: s.path("flash"), Tap: tapName,
-		More: []string{"-device", "i6300esb", "-action", "watchdog=reset", "-device", "virtio-rng-pci", "-rtc", "base=" + cmpOr(s.rtc, "utc")}}.Args()
+		More: []string{"-device", "i6300esb", "-action", "watchdog=reset", "-device", "virtio-rng-pci", "-rtc", "base=" + cmp.Or(s.rtc, "utc")}}.Args()
 	return s.m.Start()
 }
 

@@ -11,6 +11,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -45,7 +46,7 @@ func run(ctx context.Context, args []string) int {
 	}
 	var o options
 	f := flag.NewFlagSet("story", flag.ContinueOnError)
-	f.StringVar(&o.cache, "cache", cmpOr(os.Getenv("HOLDFAST_LAB"), "/var/cache/holdfast-lab"), "directory for what takes minutes to make")
+	f.StringVar(&o.cache, "cache", cmp.Or(os.Getenv("HOLDFAST_LAB"), "/var/cache/holdfast-lab"), "directory for what takes minutes to make")
 	f.StringVar(&o.bin, "bin", "bin", "directory of holdfastctl")
 	f.StringVar(&o.deb, "deb", "", "the package for arm64")
 	only := f.String("only", "", "comma-separated numbers of steps; 1 is always among them, and with 3 also 2")
@@ -73,13 +74,6 @@ func run(ctx context.Context, args []string) int {
 		return 1
 	}
 	return 0
-}
-
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // tell prepares what needs the network of this machine, and then goes on as a process with a network of its own: the

@@ -8,7 +8,6 @@ import (
 	"embed"
 	"encoding/hex"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,7 +49,7 @@ var tools = []lab.Tool{
 // prepare makes the tree of the board's slots in dir. What it is made of is kept in the cache.
 func prepare(ctx context.Context, o options, dir string) error {
 	files := filepath.Join(dir, "guest")
-	if err := os.CopyFS(files, sub(guest, "guest")); err != nil {
+	if err := os.CopyFS(dir, guest); err != nil { // all of it lies below guest
 		return err
 	}
 	root, err := cached(ctx, o, files, "root")
@@ -95,14 +94,6 @@ func cached(ctx context.Context, o options, files, name string, args ...string) 
 		return "", fmt.Errorf("%w: %w", lab.ErrNotHere, err)
 	}
 	return out, os.Rename(fresh, out)
-}
-
-func sub(f embed.FS, name string) fs.FS {
-	s, err := fs.Sub(f, name)
-	if err != nil {
-		panic(err) // the name is a constant
-	}
-	return s
 }
 
 // script runs one whose words go to a log.
