@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -50,8 +49,8 @@ const (
 )
 
 var (
-	unitPattern  = regexp.MustCompile(`^[A-Za-z0-9:_.@-]{1,200}\.(service|socket|timer|mount|target|path|slice|device|swap|scope)$`)
-	labelPattern = regexp.MustCompile(`^[A-Za-z0-9_./-]{1,64}$`)
+	unitPattern  = strict.Pattern(`^[A-Za-z0-9:_.@-]{1,200}\.(service|socket|timer|mount|target|path|slice|device|swap|scope)$`)
+	labelPattern = strict.Pattern(`^[A-Za-z0-9_./-]{1,64}$`)
 )
 
 // Catalogue is what this board has, so that a desired value for what it has not is refused by name.
@@ -254,7 +253,7 @@ func (r *resolver) units(path, name string, v any) {
 	watch := make([]string, 0, len(list))
 	for _, e := range list {
 		unit, ok := e.(string)
-		if !ok || !unitPattern.MatchString(unit) {
+		if !ok || !unitPattern(unit) {
 			r.refuse(path, "%.64q is not a unit such as ssh.service", fmt.Sprint(e))
 			return
 		}
@@ -267,7 +266,7 @@ func (r *resolver) label(path, name string, v any) {
 	text, ok := v.(string)
 	_, known := r.s.Labels[name]
 	switch {
-	case !labelPattern.MatchString(name):
+	case !labelPattern(name):
 		r.refuse(path, "%.64q is not a name of 1 to 64 letters, digits, '-', '_', '.' or '/'", name)
 	case !ok || len(text) > maxTextBytes:
 		r.refuse(path, "want a text of at most %d bytes", maxTextBytes)

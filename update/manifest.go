@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"holdfast/board/strict"
@@ -58,15 +57,15 @@ type payloadText struct {
 }
 
 var (
-	partName    = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,31}$`)
-	payloadName = regexp.MustCompile(`^payload/[0-9a-f]{64}$`)
-	releaseName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,47}/[A-Za-z0-9][A-Za-z0-9_.+-]{0,47}$`)
+	partName    = strict.Pattern(`^[a-z0-9][a-z0-9_.-]{0,31}$`)
+	payloadName = strict.Pattern(`^payload/[0-9a-f]{64}$`)
+	releaseName = strict.Pattern(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,47}/[A-Za-z0-9][A-Za-z0-9_.+-]{0,47}$`)
 )
 
 // CheckRelease reports whether name is a release's: "name/version", each of 1 to 48 letters, digits and ._-, a version
 // also +.
 func CheckRelease(name string) error {
-	if !releaseName.MatchString(name) {
+	if !releaseName(name) {
 		return fmt.Errorf("release %.120q: wants name/version, of letters, digits, '.', '_' and '-'", name)
 	}
 	return nil
@@ -108,7 +107,7 @@ func ParseManifest(file []byte) (*Manifest, error) {
 
 func (t partText) part() (Part, error) {
 	p := Part{Name: t.Name}
-	if !partName.MatchString(t.Name) {
+	if !partName(t.Name) {
 		return p, errors.New("no name for a part")
 	}
 	if len(t.Deltas) > mostDeltas {
@@ -137,7 +136,7 @@ func (t partText) part() (Part, error) {
 }
 
 func (t payloadText) payload() (Payload, error) {
-	if !payloadName.MatchString(t.File) {
+	if !payloadName(t.File) {
 		return Payload{}, fmt.Errorf("file %.80q: wants payload/ and 64 hex digits", t.File)
 	}
 	patch, err := bsdiff.ParseManifest(t.Patch)

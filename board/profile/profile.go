@@ -12,11 +12,12 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"holdfast/board/strict"
 )
 
 //go:embed *.toml
@@ -74,13 +75,13 @@ func (e *Error) Error() string {
 }
 
 var (
-	namePattern       = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
-	compatiblePattern = regexp.MustCompile(`^[A-Za-z0-9,._+-]{1,100}$`)
-	loaderPattern     = regexp.MustCompile(`^[a-z][a-z-]{0,31}$`)
-	partPattern       = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,31}$`)
-	placePattern      = regexp.MustCompile(`^(/|(PART)?(UUID|LABEL)=.)[ -~]{0,200}$`)
-	linePattern       = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
-	specPattern       = regexp.MustCompile(`^[!-~][ -~]{0,99}$`)
+	namePattern       = strict.Pattern(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+	compatiblePattern = strict.Pattern(`^[A-Za-z0-9,._+-]{1,100}$`)
+	loaderPattern     = strict.Pattern(`^[a-z][a-z-]{0,31}$`)
+	partPattern       = strict.Pattern(`^[a-z0-9][a-z0-9_.-]{0,31}$`)
+	placePattern      = strict.Pattern(`^(/|(PART)?(UUID|LABEL)=.)[ -~]{0,200}$`)
+	linePattern       = strict.Pattern(`^[A-Za-z0-9_.-]{1,64}$`)
+	specPattern       = strict.Pattern(`^[!-~][ -~]{0,99}$`)
 )
 
 // Parse reads one profile. Errors name the file, the line and the column, and are of type *Error; several are joined.
@@ -88,7 +89,7 @@ func Parse(file, name string, text []byte) (*Profile, error) {
 	if len(text) > fileBytes {
 		return nil, &Error{File: file, Problem: fmt.Sprintf("longer than %d bytes", fileBytes)}
 	}
-	if !namePattern.MatchString(name) {
+	if !namePattern(name) {
 		return nil, &Error{File: file, Problem: "a profile's file is named by 1 to 64 of a-z, 0-9, '-' and '_', and .toml"}
 	}
 	p := Profile{Name: name}
@@ -130,21 +131,21 @@ func (p *Profile) check(file string) error {
 	bad(p.Title != "" && len(p.Title) <= 100, "title: 1 to 100 bytes are wanted")
 	bad(len(p.Compatible) > 0 && len(p.Compatible) <= 16, "compatible: 1 to 16 are wanted")
 	for _, c := range p.Compatible {
-		bad(compatiblePattern.MatchString(c), "compatible: %q is none", c)
+		bad(compatiblePattern(c), "compatible: %q is none", c)
 	}
-	bad(p.Bootloader == "" || loaderPattern.MatchString(p.Bootloader), "bootloader: %q is no name", p.Bootloader)
+	bad(p.Bootloader == "" || loaderPattern(p.Bootloader), "bootloader: %q is no name", p.Bootloader)
 	bad(len(p.Watchdog) <= 100, "watchdog: longer than 100 bytes")
 	bad(len(p.Parts) <= 16, "parts: more than 16")
 	for _, name := range slices.Sorted(maps.Keys(p.Parts)) {
 		part := p.Parts[name]
-		bad(partPattern.MatchString(name), "parts.%s: a name is 1 to 32 of a-z, 0-9, '-', '_' and '.'", name)
-		bad(part.A != part.B && placePattern.MatchString(part.A) && placePattern.MatchString(part.B),
+		bad(partPattern(name), "parts.%s: a name is 1 to 32 of a-z, 0-9, '-', '_' and '.'", name)
+		bad(part.A != part.B && placePattern(part.A) && placePattern(part.B),
 			"parts.%s: wants two different places, a and b: paths, or PARTLABEL=, PARTUUID=, LABEL= or UUID= and a name", name)
 	}
 	bad(len(p.Lines) <= maxLines, "lines: more than %d", maxLines)
 	for _, name := range slices.Sorted(maps.Keys(p.Lines)) {
-		bad(linePattern.MatchString(name), "lines.%s: a name is 1 to 64 letters, digits, '-', '_' or '.'", name)
-		bad(specPattern.MatchString(p.Lines[name]), "lines.%s: %q is neither a line's name nor a chip's label, a colon and an offset", name, p.Lines[name])
+		bad(linePattern(name), "lines.%s: a name is 1 to 64 letters, digits, '-', '_' or '.'", name)
+		bad(specPattern(p.Lines[name]), "lines.%s: %q is neither a line's name nor a chip's label, a colon and an offset", name, p.Lines[name])
 	}
 	return errors.Join(errs...)
 }

@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
@@ -53,7 +52,7 @@ func linesCommand(ctx context.Context, args []string, std streams) error {
 	if err != nil {
 		return err
 	}
-	defer time.AfterFunc(settled, func() { unmap(log) }).Stop()
+	go slim(ctx, log, settled)
 	err = l.Run(ctx, func() { notify(log, daemon.SdNotifyReady) })
 	notify(log, daemon.SdNotifyStopping)
 	return err

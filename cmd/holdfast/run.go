@@ -17,6 +17,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
 
+	"holdfast/board"
 	"holdfast/board/linux"
 	"holdfast/cmd/internal/config"
 	"holdfast/cmd/internal/wire"
@@ -106,10 +107,14 @@ func unread(err error) error {
 	return err
 }
 
-// unmap gives back what only the start needed of the program.
-func unmap(log *slog.Logger) {
-	if err := linux.Unmap(); err != nil {
-		log.Debug("the program stays mapped whole", "err", err)
+// slim gives back what only the start needed of the program, and from then on every minute what only some rare deed did.
+// What is used more often comes back without input. It ends with ctx.
+func slim(ctx context.Context, log *slog.Logger, wait time.Duration) {
+	for ; board.Wait(ctx, &linux.Clock{}, wait); wait = time.Minute {
+		if err := linux.Unmap(); err != nil {
+			log.Debug("the program stays mapped whole", "err", err)
+			return
+		}
 	}
 }
 
@@ -175,7 +180,7 @@ func runCommand(ctx context.Context, args []string, std streams) error {
 			}
 		}
 	}()
-	defer time.AfterFunc(settled, func() { unmap(log) }).Stop()
+	go slim(ctx, log, settled)
 	err = a.Run(ctx)
 	notify(log, daemon.SdNotifyStopping)
 	if err == nil && phoenix.Reborn() {

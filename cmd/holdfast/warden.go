@@ -44,6 +44,6 @@ func wardenCommand(ctx context.Context, args []string, std streams) (err error) 
 	if err != nil {
 		return err
 	}
-	unmap(log)
+	go slim(ctx, log, 0)
 	return w.Run(ctx)
 }

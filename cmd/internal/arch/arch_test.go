@@ -24,7 +24,7 @@ var plan = map[string]string{
 	// leaves
 	"agent/shadow": "board/strict", "agent/spool": "", "agent/digest": "",
 	"update/bsdiff": "board/strict", "update/trust": "board/strict",
-	"board/loaders": "", "board/profile": "", "collectors/doubt": "",
+	"board/loaders": "", "board/profile": "board/strict", "collectors/doubt": "",
 	// nouns
 	"collectors": "board",
 	"actuators":  "board board/strict",

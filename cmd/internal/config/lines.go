@@ -39,7 +39,7 @@ func (c *Config) checkLines(bad func(ok bool, key, problem string, args ...any),
 	taken := map[string]string{}
 	for _, n := range slices.Sorted(maps.Keys(c.Lines)) {
 		v, key := c.Lines[n], "lines."+n
-		bad(idPattern.MatchString(n), key, "a name is 1 to 64 letters, digits, '-', '_' or '.'")
+		bad(idPattern(n), key, "a name is 1 to 64 letters, digits, '-', '_' or '.'")
 		switch v.Driver {
 		case "", "gpio":
 			bad(v.Line != "", key, "which line is it? Say line = \"GPIO17\", or driver = \"sim\" for one of memory")

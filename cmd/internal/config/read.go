@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -179,10 +178,9 @@ func indices(s []string) []int {
 }
 
 var (
-	idPattern   = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
-	urlPattern  = regexp.MustCompile(`^(mqtts?|tcp|ssl|tls)://[^/@\s]+$`)
-	portPattern = regexp.MustCompile(`:(\d*)$`)
-	rootPattern = regexp.MustCompile(`^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+){0,3}$`)
+	idPattern   = strict.Pattern(`^[A-Za-z0-9_.-]{1,64}$`)
+	urlPattern  = strict.Pattern(`^(mqtts?|tcp|ssl|tls)://[^/@\s]+$`)
+	rootPattern = strict.Pattern(`^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+){0,3}$`)
 )
 
 // check finds values that are of the right type and still wrong.
@@ -194,16 +192,16 @@ func (c *Config) check(file string, text []byte) []error {
 			errs = append(errs, &Error{File: file, Line: line, Column: column, Problem: key + ": " + fmt.Sprintf(problem, args...)})
 		}
 	}
-	bad(c.ID == "" || idPattern.MatchString(c.ID), "id", "%q is not 1 to 64 letters, digits, '-', '_' or '.'", c.ID)
+	bad(c.ID == "" || idPattern(c.ID), "id", "%q is not 1 to 64 letters, digits, '-', '_' or '.'", c.ID)
 	for _, u := range c.Broker.URLs {
-		bad(urlPattern.MatchString(u), "broker.urls", "%q is not an address such as mqtts://broker.example.com:8883", u)
-		if m := portPattern.FindStringSubmatch(u); m != nil {
-			n, err := strconv.Atoi(m[1])
+		bad(urlPattern(u), "broker.urls", "%q is not an address such as mqtts://broker.example.com:8883", u)
+		if i := strings.LastIndexByte(u, ':'); i >= 0 && strings.Trim(u[i+1:], "0123456789") == "" {
+			n, err := strconv.Atoi(u[i+1:])
 			bad(err == nil && n >= 1 && n <= 65535, "broker.urls", "%q: a port is 1 to 65535", u)
 		}
 	}
 	bad(c.Broker.Dialect == "plain" || c.Broker.Dialect == "aws", "broker.dialect", "%q is neither plain nor aws", c.Broker.Dialect)
-	bad(rootPattern.MatchString(c.Broker.TopicRoot), "broker.topic_root", "%q is not a topic of letters, digits, '-', '_' and at most four levels", c.Broker.TopicRoot)
+	bad(rootPattern(c.Broker.TopicRoot), "broker.topic_root", "%q is not a topic of letters, digits, '-', '_' and at most four levels", c.Broker.TopicRoot)
 	bad((c.Broker.CertFile == "") == (c.Broker.KeyFile == ""), "broker.cert_file", "cert_file and key_file go together")
 	span := func(d Duration, key string, lo, hi time.Duration) {
 		bad(time.Duration(d) >= lo && time.Duration(d) <= hi, key, "%s is not between %s and %s", d, Duration(lo), Duration(hi))

@@ -31,7 +31,7 @@ var addresses = map[string][2]int{"bme280": {0x76, 0x77}, "bmp280": {0x76, 0x77}
 func (c *Config) checkSensors(bad func(ok bool, key, problem string, args ...any)) {
 	for n, v := range c.Sensors {
 		key := "sensors." + n
-		bad(idPattern.MatchString(n), key, "a name is 1 to 64 letters, digits, '-', '_' or '.'")
+		bad(idPattern(n), key, "a name is 1 to 64 letters, digits, '-', '_' or '.'")
 		for name, pattern := range map[string]string{"source": v.Source, "instance": v.Instance, "field": v.Field} {
 			_, err := path.Match(pattern, "")
 			bad(err == nil, key+"."+name, "%q is not a pattern", pattern)
@@ -41,7 +41,7 @@ func (c *Config) checkSensors(bad func(ok bool, key, problem string, args ...any
 	}
 	for n, v := range c.I2C {
 		key := "i2c." + n
-		bad(idPattern.MatchString(n), key, "a name is 1 to 64 letters, digits, '-', '_' or '.'")
+		bad(idPattern(n), key, "a name is 1 to 64 letters, digits, '-', '_' or '.'")
 		bad(strings.HasPrefix(v.Bus, "/"), key+".bus", "%q is not the path of a bus such as /dev/i2c-1", v.Bus)
 		at, known := addresses[v.Chip]
 		bad(known, key+".chip", "%q is none of ads1115 bme280 bmp280 ina219 sht4x", v.Chip)

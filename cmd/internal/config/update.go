@@ -2,12 +2,12 @@ package config
 
 import (
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"holdfast/board/loaders"
+	"holdfast/board/strict"
 	"holdfast/update"
 )
 
@@ -97,9 +97,9 @@ func Bootloaders() []string {
 }
 
 var (
-	partPattern       = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,31}$`)
-	placePattern      = regexp.MustCompile(`^(PART)?(UUID|LABEL)=.`)
-	repositoryPattern = regexp.MustCompile(`^(https?://[^/@\s?#]+(/[^\s?#]*)?|/[^\s]*)$`)
+	partPattern       = strict.Pattern(`^[a-z0-9][a-z0-9_.-]{0,31}$`)
+	placePattern      = strict.Pattern(`^(PART)?(UUID|LABEL)=.`)
+	repositoryPattern = strict.Pattern(`^(https?://[^/@\s?#]+(/[^\s?#]*)?|/[^\s]*)$`)
 )
 
 // check finds what is wrong with it.
@@ -108,19 +108,19 @@ func (u *Update) check(bad func(ok bool, key, problem string, args ...any), span
 	bad(!on || slices.Contains(Bootloaders(), u.Bootloader), "update.bootloader", "%q is none of %s", u.Bootloader, strings.Join(Bootloaders(), ", "))
 	for name, p := range u.Parts {
 		key := "update.parts." + name
-		bad(partPattern.MatchString(name), key, "a name is 1 to 32 of a-z, 0-9, '-', '_' and '.'")
+		bad(partPattern(name), key, "a name is 1 to 32 of a-z, 0-9, '-', '_' and '.'")
 		bad(p.A != "" && p.B != "" && p.A != p.B, key, "wants two different places, a and b")
 		for _, place := range []string{p.A, p.B} {
-			bad(filepath.IsAbs(place) || placePattern.MatchString(place), key, "%q is neither a path nor PARTLABEL=…, PARTUUID=…, LABEL=… or UUID=…", place)
+			bad(filepath.IsAbs(place) || placePattern(place), key, "%q is neither a path nor PARTLABEL=…, PARTUUID=…, LABEL=… or UUID=…", place)
 		}
 	}
 	bad(u.Agent == "" || filepath.IsAbs(u.Agent), "update.agent", "%q is no absolute path", u.Agent)
 	bad(u.Content == "" || filepath.IsAbs(u.Content) && u.Content != u.Agent, "update.content", "%q is no absolute path of its own", u.Content)
 	bad(u.UBoot.Attempts >= 1 && u.UBoot.Attempts <= 9, "update.uboot.attempts", "%d is not between 1 and 9", u.UBoot.Attempts)
 	u.checkLoaders(bad)
-	bad(u.Repository == "" || repositoryPattern.MatchString(u.Repository), "update.repository", "%q is neither a directory nor an address such as https://updates.example.com/pump", u.Repository)
+	bad(u.Repository == "" || repositoryPattern(u.Repository), "update.repository", "%q is neither a directory nor an address such as https://updates.example.com/pump", u.Repository)
 	for _, r := range u.Repositories {
-		bad(repositoryPattern.MatchString(r), "update.repositories", "%q is neither a directory nor an address such as https://updates.example.com/", r)
+		bad(repositoryPattern(r), "update.repositories", "%q is neither a directory nor an address such as https://updates.example.com/", r)
 	}
 	bad((u.CertFile == "") == (u.KeyFile == ""), "update.cert_file", "cert_file and key_file go together")
 	bad(u.Rate >= 0, "update.rate", "%s is negative", u.Rate)
