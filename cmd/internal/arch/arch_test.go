@@ -25,6 +25,7 @@ var plan = map[string]string{
 	"agent/shadow": "board/strict", "agent/spool": "", "agent/digest": "",
 	"update/bsdiff": "board/strict", "update/trust": "board/strict",
 	"board/loaders": "", "board/profile": "board/strict", "collectors/doubt": "",
+	"remediate/epl": "", "remediate/epl/cases": "remediate/epl",
 	// nouns
 	"collectors": "board",
 	"actuators":  "board board/strict",

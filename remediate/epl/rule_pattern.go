@@ -1,0 +1,157 @@
+package epl
+
+import "slices"
+
+// pattern compiles the pattern of a statement.
+func (r *Rule) pattern(sc *scope, s *Statement) {
+	if len(s.from.views) > 0 {
+		throw(s.from.views[0].at, "insert into a type, and take the window of that", "a window of a pattern is not part of this EPL")
+	}
+	c := &patternCompiler{rule: r, sc: sc}
+	sc.needs = c.needs
+	sc.typ = nil
+	root := c.node(s.from.pattern, 0)
+	r.late = append(r.late, func() { r.matcher = newMatcher(r, root, c.sites, sc.tags, c.holds, r.bounds) })
+}
+
+type patternCompiler struct {
+	rule  *Rule
+	sc    *scope
+	sites [][]*site
+	holds []holding // of each event type
+	count int
+	kinds []int // of each tag, the number of its event type
+}
+
+const maxNodes = 500
+
+// kind returns the number of an event type in the rule.
+func (c *patternCompiler) kind(t *Type) int {
+	r := c.rule
+	for i := range r.types {
+		if r.types[i].typ == t {
+			return i
+		}
+	}
+	r.types = append(r.types, r.engine.types[t.Name])
+	c.sites, c.holds = append(c.sites, nil), append(c.holds, holding{typ: t})
+	return len(r.types) - 1
+}
+
+// needs returns where a property of a tag's event is among those that are held.
+func (c *patternCompiler) needs(tag, prop int) int {
+	h := &c.holds[c.kinds[tag]]
+	if i := slices.Index(h.need, prop); i >= 0 {
+		return i
+	}
+	h.need = append(h.need, prop)
+	return len(h.need) - 1
+}
+
+func (c *patternCompiler) node(p *pattern, index int) *node {
+	n := &node{pattern: p, index: index, slot: -1}
+	if c.count++; c.count > maxNodes {
+		throw(p.at, "", "a pattern of more than %d parts", maxNodes)
+	}
+	sc := c.sc
+	switch p.op {
+	case opFilter:
+		c.filter(n)
+		return n
+	case opUntil:
+		before := len(sc.tags)
+		n.kids = append(n.kids, c.node(p.kids[0], 0))
+		inside := len(sc.tags)
+		for i := before; i < inside; i++ {
+			sc.tags[i].many = true
+		}
+		if len(p.kids) > 1 {
+			n.kids = append(n.kids, c.node(p.kids[1], 1))
+		}
+		n.slots = make([]bool, inside)
+		for i := before; i < inside; i++ {
+			n.slots[i] = true
+		}
+		return n
+	}
+	for i, k := range p.kids {
+		n.kids = append(n.kids, c.node(k, i))
+	}
+	for _, k := range p.keys {
+		n.keys = append(n.keys, sc.expr(k))
+	}
+	if p.cond != nil {
+		n.test = sc.cond(p.cond)
+	}
+	return n
+}
+
+func (c *patternCompiler) filter(n *node) {
+	sc, f := c.sc, n.pattern.filter
+	t := sc.eventType(f.typ, f.at)
+	kind := c.kind(t)
+	own := *sc
+	own.typ, own.self = t, n.tag
+	for _, cond := range f.conds {
+		for _, e := range conjuncts(cond) {
+			f := own.cond(e)
+			if n.key.v == nil && c.index(n, &own, e) {
+				continue
+			}
+			n.conds = append(n.conds, f)
+		}
+	}
+	n.site = &site{node: n}
+	if n.key.v != nil {
+		n.site.buckets = make([]*state, buckets)
+	}
+	c.sites[kind] = append(c.sites[kind], n.site)
+	if n.tag == "" {
+		return
+	}
+	if sc.tag(n.tag) >= 0 {
+		throw(n.at, "", "there are two tags %s", n.tag)
+	}
+	n.slot = len(sc.tags)
+	sc.tags = append(sc.tags, tag{name: n.tag, typ: t})
+	c.kinds = append(c.kinds, kind)
+}
+
+// index takes a condition such as id = a.id for the key of a filter's listeners, so that an event finds those it fits.
+func (c *patternCompiler) index(n *node, own *scope, e expr) bool {
+	b, ok := e.(*binary)
+	if !ok || b.op != "=" {
+		return false
+	}
+	for _, side := range [][2]expr{{b.l, b.r}, {b.r, b.l}} {
+		l := own.expr(side[0])
+		if l.prop < 0 || !onlyTags(side[1], n.tag) {
+			continue
+		}
+		k := own.expr(side[1])
+		if l.kind == Text && k.kind == Text || (l.kind == Int || l.kind == Long) && (k.kind == Int || k.kind == Long) {
+			n.key, n.keyed = k, l.prop
+			return true
+		}
+	}
+	return false
+}
+
+// onlyTags reports whether an expression stands on tags other than its own, and on nothing of the event.
+func onlyTags(e expr, self string) bool {
+	only, some := true, false
+	walk(e, func(e expr) bool {
+		switch e := e.(type) {
+		case *name:
+			if e.tag == "" || e.tag == self {
+				only = false
+			} else {
+				some = true
+			}
+		case *call:
+			only = false
+		}
+		return true
+	})
+	return only && some
+}
