@@ -50,9 +50,11 @@ type process struct {
 	lap     uint64 // how often there was output
 
 	newRows, oldRows []Cell // each as wide as stride
+	outNew, outOld   []Cell // those that are due
 	rowsNew, rowsOld []Row
 	stride           int
 	bare             bool // a row without columns has a cell nevertheless
+	forced           bool // the listener is called without rows
 	kept             bool // of output last: what was before is kept
 }
 
@@ -272,7 +274,7 @@ func (p *process) run() {
 	p.condition(came, went)
 	if p.rule.window != nil && len(p.by) > 0 {
 		for _, g := range p.touch {
-			if g.refs == 0 && !g.shown && p.all[g.number] == g { // an output may have dropped it
+			if g.refs == 0 && !g.shown && g.since != p.lap && p.all[g.number] == g { // an output may have dropped it
 				p.drop(g)
 			}
 		}
@@ -315,6 +317,10 @@ func (p *process) before() {
 		}
 		return
 	}
+	if p.style == total && p.out.which != "first" && p.out.which != "snapshot" {
+		p.kept = p.kept || p.row(p.one)
+		return
+	}
 	switch p.out.which {
 	case "last":
 		for _, g := range p.touch {
@@ -327,10 +333,6 @@ func (p *process) before() {
 			return
 		}
 		p.kept = true
-		if p.style == total {
-			p.row(p.one)
-			return
-		}
 		for _, g := range p.all {
 			if g != nil && (g.shown || g.stamp == p.stamp) {
 				p.row(g)
@@ -507,9 +509,9 @@ func (p *process) condition(came, went int) {
 	}
 	switch {
 	case p.out == nil:
-		p.rule.engine.dirty(p.rule)
+		p.ready()
 	case p.out.which == "first":
-		p.rule.engine.dirty(p.rule)
+		p.ready()
 		if p.out.events > 0 {
 			p.came, p.went = p.came+came, p.went+went
 			if p.came >= p.out.events || p.went >= p.out.events {
@@ -535,6 +537,7 @@ func (p *process) due() {
 	e := p.rule.engine
 	period := p.out.period.Milliseconds()
 	e.timers.arm(&p.timer, e.now+period-(e.now-p.begun)%period)
+	p.forced = p.out.which != "first" // that there is nothing is told too
 	p.tick()
 }
 
@@ -549,6 +552,11 @@ func (p *process) tick() {
 	case "last", "all":
 		switch p.style {
 		case total:
+			if p.ir && !p.kept {
+				e.old = true
+				p.row(p.one)
+				e.old = false
+			}
 			p.row(p.one)
 		case perGroup:
 			for _, g := range p.all {
@@ -562,7 +570,7 @@ func (p *process) tick() {
 	}
 	p.lap++
 	p.kept = false
-	p.rule.engine.dirty(p.rule)
+	p.ready()
 	if p.rule.window != nil && len(p.by) > 0 {
 		for _, g := range p.all {
 			if g != nil && g.refs == 0 && !g.shown {
@@ -572,36 +580,41 @@ func (p *process) tick() {
 	}
 }
 
-// snapshot makes rows of what the window holds.
+// snapshot makes rows of what the window holds; of a batch, of what is coming together.
 func (p *process) snapshot() {
-	w := p.rule.window
-	switch p.style {
-	case total:
+	w, e := p.rule.window, &p.env
+	if p.style == total {
 		p.row(p.one)
-		return
-	case perGroup:
-		for _, g := range p.all {
-			if g != nil && (g.refs > 0 || w == nil) {
-				p.row(g)
-			}
-		}
 		return
 	}
 	if w == nil {
 		return
 	}
-	for k := range w.rows.n {
-		id := w.rows.slot(k)
-		p.load(id)
-		switch p.style {
+	p.stamp++
+	p.touch = p.touch[:0]
+	for k := w.first(); k < w.rows.n; k++ {
+		p.load(w.rows.slot(k))
+		if !isTrue(p.where, e) {
+			continue
+		}
+		switch g := p.one; p.style {
 		case plain:
-			if isTrue(p.where, &p.env) {
-				p.row(nil)
-			}
+			p.row(nil)
+		case eachTotal:
+			p.row(g)
 		default:
-			if g := p.counts(id); g != nil {
+			if g = p.groupOf(); g == nil {
+				continue
+			}
+			fresh := g.stamp != p.stamp
+			if p.touched(g); fresh || p.style == eachGrouped {
 				p.row(g)
 			}
+		}
+	}
+	for _, g := range p.touch { // groups of a batch that was not counted yet
+		if g.refs == 0 && p.all[g.number] == g {
+			p.drop(g)
 		}
 	}
 }
@@ -636,15 +649,12 @@ func (p *process) look(c *earlier, e *env) Value {
 	if w == nil || e.row < 0 || e.old {
 		return Value{}
 	}
-	r, first := w.rows, 0
+	r := w.rows
 	k := e.row - r.head
 	if k < 0 {
 		k += r.size
 	}
-	if w.kind == "length_batch" || w.kind == "time_batch" || w.kind == "ext_timed_batch" {
-		first = len(p.left)
-	}
-	if k-c.n < first {
+	if k-c.n < w.first() {
 		return Value{}
 	}
 	r.load(r.slot(k-c.n), p.second)
@@ -669,10 +679,12 @@ func (p *process) arrived(vals []Value) {
 
 // flush gives the listener what has come together.
 func (p *process) flush() {
-	if len(p.newRows) == 0 && len(p.oldRows) == 0 {
+	if len(p.outNew) == 0 && len(p.outOld) == 0 && !p.forced {
 		return
 	}
-	fresh, old := p.newRows, p.oldRows
+	told := p.forced
+	p.forced = false
+	fresh, old := p.outNew, p.outOld
 	if p.r {
 		fresh, old = old, nil
 	}
@@ -681,7 +693,7 @@ func (p *process) flush() {
 	out.New, out.Old = p.rowsNew, p.rowsOld
 	p.rule.matches += uint64(len(out.New))
 	e := p.rule.engine
-	if e.Listener != nil && len(out.New)+len(out.Old) > 0 {
+	if e.Listener != nil && (told || len(out.New)+len(out.Old) > 0) {
 		e.Listener(out)
 	}
 	if p.rule.into != nil {
@@ -689,9 +701,25 @@ func (p *process) flush() {
 			e.route(p.rule, r)
 		}
 	}
-	p.letGo(p.newRows)
-	p.letGo(p.oldRows)
-	p.newRows, p.oldRows = p.newRows[:0], p.oldRows[:0]
+	p.letGo(p.outNew)
+	p.letGo(p.outOld)
+	p.outNew, p.outOld = p.outNew[:0], p.outOld[:0]
+}
+
+// ready makes all rows that were kept due.
+func (p *process) ready() {
+	move := func(from, to *[]Cell) {
+		if len(*to) == 0 {
+			*from, *to = *to, *from
+			return
+		}
+		*to = append(*to, *from...)
+		clear(*from)
+		*from = (*from)[:0]
+	}
+	move(&p.newRows, &p.outNew)
+	move(&p.oldRows, &p.outOld)
+	p.rule.engine.dirty(p.rule)
 }
 
 func (p *process) cutRows(rows []Row, cells []Cell) []Row {
