@@ -55,7 +55,6 @@ type process struct {
 	stride           int
 	bare             bool // a row without columns has a cell nevertheless
 	forced           bool // the listener is called without rows
-	kept             bool // of output last: what was before is kept
 }
 
 type style uint8
@@ -161,6 +160,10 @@ func (p *process) groupOf() *group {
 	}
 	g := p.groups.get()
 	if g == nil {
+		p.sweep()
+		g = p.groups.get()
+	}
+	if g == nil {
 		p.rule.overflows++
 		return nil
 	}
@@ -171,7 +174,7 @@ func (p *process) groupOf() *group {
 		}
 		g.keys = append(g.keys, v)
 	}
-	g.hash, g.refs, g.since, g.quiet, g.shown, g.stamp = h, 0, 0, 0, false, 0
+	g.hash, g.refs, g.since, g.quiet, g.shown, g.stamp, g.told = h, 0, 0, 0, false, 0, 0
 	if k := len(p.spare); k > 0 {
 		g.number, p.spare = p.spare[k-1], p.spare[:k-1]
 		p.all[g.number] = g
@@ -274,9 +277,28 @@ func (p *process) run() {
 	p.condition(came, went)
 	if p.rule.window != nil && len(p.by) > 0 {
 		for _, g := range p.touch {
-			if g.refs == 0 && !g.shown && g.since != p.lap && p.all[g.number] == g { // an output may have dropped it
-				p.drop(g)
+			if p.all[g.number] == g { // an output may have dropped it
+				p.empty(g)
 			}
+		}
+	}
+}
+
+// empty drops a group without rows, unless the output clause still needs to know of it.
+func (p *process) empty(g *group) {
+	if g.refs == 0 && !g.shown && g.since != p.lap && g.quiet <= p.env.now {
+		p.drop(g)
+	}
+}
+
+// sweep drops what has become empty.
+func (p *process) sweep() {
+	if p.rule.window == nil {
+		return
+	}
+	for _, g := range p.all {
+		if g != nil {
+			p.empty(g)
 		}
 	}
 }
@@ -311,39 +333,26 @@ func (p *process) before() {
 	e := &p.env
 	e.old = true
 	defer func() { e.old = false }()
-	if p.out == nil || p.out.which == "" {
-		for _, g := range p.touch {
+	which := ""
+	if p.out != nil {
+		which = p.out.which
+	}
+	for _, g := range p.touch {
+		switch {
+		case which == "", which == "first" && p.open(g) && (p.style == total || p.having.v == nil), which == "last" && p.style == perGroup && g.since != p.lap:
+			p.row(g)
+		case which == "all" && p.style == perGroup, which == "last" && p.style == total:
+			p.told(g)
+		case which == "all":
 			p.row(g)
 		}
-		return
 	}
-	if p.style == total && p.out.which != "first" && p.out.which != "snapshot" {
-		p.kept = p.kept || p.row(p.one)
-		return
-	}
-	switch p.out.which {
-	case "last":
-		for _, g := range p.touch {
-			if g.since != p.lap {
-				p.row(g)
-			}
-		}
-	case "all":
-		if p.kept {
-			return
-		}
-		p.kept = true
-		for _, g := range p.all {
-			if g != nil && (g.shown || g.stamp == p.stamp) {
-				p.row(g)
-			}
-		}
-	case "first":
-		for _, g := range p.touch {
-			if p.open(g) {
-				p.row(g)
-			}
-		}
+}
+
+// told makes the row of what a group was, once between two outputs.
+func (p *process) told(g *group) {
+	if g.told != p.lap && p.row(g) {
+		g.told = p.lap
 	}
 }
 
@@ -368,9 +377,21 @@ func (p *process) after() {
 			case p.out == nil, p.out.which == "":
 				p.row(g)
 			case p.out.which == "first":
-				if p.open(g) && p.row(g) {
+				switch {
+				case !p.open(g):
+				case p.style == total:
+					p.row(g)
+				case p.row(g):
+					if p.having.v != nil { // with it Esper tells what was as it is
+						e.old = true
+						p.row(g)
+						e.old = false
+					}
 					p.close(g)
 				}
+			case p.out.which == "all" && p.style == total:
+				p.row(g)
+				g.since = p.lap
 			default:
 				g.since, g.shown = p.lap, p.out.which == "all"
 			}
@@ -393,11 +414,8 @@ func (p *process) after() {
 	}
 }
 
+// close makes output first keep quiet about a group for its time.
 func (p *process) close(g *group) {
-	if p.style == total || p.style == eachTotal || p.style == plain {
-		p.shut = true
-		return
-	}
 	g.quiet = p.env.now + max(1, p.out.period.Milliseconds())
 }
 
@@ -410,7 +428,7 @@ func (p *process) event(g *group) {
 	switch p.out.which {
 	case "first":
 		if g == nil && !p.shut || g != nil && p.open(g) {
-			if p.row(g) && !p.env.old {
+			if p.row(g) && !p.env.old && p.style == eachGrouped {
 				p.close(g)
 			}
 		}
@@ -503,6 +521,9 @@ func (p *process) letGo(cells []Cell) {
 
 // condition counts events for the output clause, and outputs when it is time for it.
 func (p *process) condition(came, went int) {
+	if p.out != nil && p.out.which == "first" && len(p.newRows)+len(p.oldRows) > 0 && len(p.by) == 0 {
+		p.shut = true
+	}
 	if p.out != nil && p.out.period > 0 && !p.started && came+went > 0 && (p.out.which != "first" || len(p.by) == 0) {
 		p.started, p.begun = true, p.rule.engine.now
 		p.rule.engine.timers.arm(&p.timer, p.begun+p.out.period.Milliseconds())
@@ -552,16 +573,11 @@ func (p *process) tick() {
 	case "last", "all":
 		switch p.style {
 		case total:
-			if p.ir && !p.kept {
-				e.old = true
-				p.row(p.one)
-				e.old = false
-			}
-			p.row(p.one)
+			p.final(p.one)
 		case perGroup:
 			for _, g := range p.all {
 				if g != nil && (g.since == p.lap || g.shown) {
-					p.row(g)
+					p.final(g)
 				}
 			}
 		}
@@ -569,15 +585,22 @@ func (p *process) tick() {
 		p.snapshot()
 	}
 	p.lap++
-	p.kept = false
 	p.ready()
-	if p.rule.window != nil && len(p.by) > 0 {
-		for _, g := range p.all {
-			if g != nil && g.refs == 0 && !g.shown {
-				p.drop(g)
-			}
+	p.sweep()
+}
+
+// final makes the rows of a group for output last and all.
+func (p *process) final(g *group) {
+	e := &p.env
+	if p.out.which == "all" || p.style == total {
+		if p.style == total && p.out.which == "all" && g.since == p.lap {
+			return // each change has its own
 		}
+		e.old = true
+		p.told(g)
+		e.old = false
 	}
+	p.row(g)
 }
 
 // snapshot makes rows of what the window holds; of a batch, of what is coming together.
@@ -588,6 +611,11 @@ func (p *process) snapshot() {
 		return
 	}
 	if w == nil {
+		for _, g := range p.all {
+			if g != nil {
+				p.row(g)
+			}
+		}
 		return
 	}
 	p.stamp++
@@ -613,8 +641,8 @@ func (p *process) snapshot() {
 		}
 	}
 	for _, g := range p.touch { // groups of a batch that was not counted yet
-		if g.refs == 0 && p.all[g.number] == g {
-			p.drop(g)
+		if p.all[g.number] == g {
+			p.empty(g)
 		}
 	}
 }
