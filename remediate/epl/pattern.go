@@ -203,6 +203,9 @@ func (m *matcher) run() {
 func (m *matcher) offer(kind int, vals []Value, id uint64) {
 	m.hits = m.hits[:0]
 	m.env.ev = vals
+	if t := m.rule.engine.Trace; t != nil {
+		t.offer(m, kind)
+	}
 	for _, s := range m.sites[kind] {
 		m.collect(s)
 	}
@@ -311,6 +314,9 @@ func (m *matcher) hold(vals []Value, id uint64) *held {
 func (m *matcher) overflow() {
 	m.lost = true
 	m.rule.overflows++
+	if m.top != nil {
+		m.tell(m.top, NoRoom)
+	}
 }
 
 func (m *matcher) retain(tags []*held) {
@@ -404,8 +410,15 @@ func (m *matcher) quit(s *state) {
 	if !s.active {
 		return
 	}
+	m.tell(s, Ends)
 	s.active = false
 	m.bury(s)
+}
+
+func (m *matcher) tell(s *state, deed Deed) {
+	if t := m.rule.engine.Trace; t != nil {
+		t.state(s, deed)
+	}
 }
 
 // bury takes what a state that is not active any more had.
@@ -492,6 +505,7 @@ func (m *matcher) hopeless(s *state) bool {
 func (m *matcher) restart() {
 	m.rule.restarts++
 	if m.top != nil {
+		m.tell(m.top, Anew)
 		m.quit(m.top)
 		m.top = nil
 	}

@@ -25,6 +25,7 @@ func (m *matcher) start(s *state, tags []*held) {
 	defer func() { m.depth-- }()
 	copy(s.begin, tags)
 	m.retain(s.begin)
+	m.tell(s, Begins)
 	switch s.op {
 	case opFilter:
 		m.listen(s)
@@ -118,6 +119,7 @@ func (m *matcher) due(s *state) {
 	if !s.active {
 		return
 	}
+	m.tell(s, Due)
 	if s.op == opInterval || s.op == opAt {
 		m.ends(s)
 	} else {
@@ -141,6 +143,7 @@ func (m *matcher) guarded(s *state) {
 // isTrue tells the parent of a state that it came true with these tags. With quit it ended by that; the caller then
 // buries it.
 func (m *matcher) isTrue(from *state, tags []*held, quit bool) {
+	m.tell(from, True)
 	up := from.up
 	if up == nil {
 		if from == m.top {
@@ -458,6 +461,7 @@ search:
 
 // isFalse tells the parent of a state that it ended false, for good.
 func (m *matcher) isFalse(from *state) {
+	m.tell(from, False)
 	up := from.up
 	if up == nil {
 		if from == m.top {

@@ -101,6 +101,9 @@ func (c *patternCompiler) filter(n *node) {
 			n.conds = append(n.conds, f)
 		}
 	}
+	if t := c.rule.engine.Trace; t != nil {
+		t.terms(&own, n, f.conds)
+	}
 	n.site = &site{node: n}
 	if n.key.v != nil {
 		n.site.buckets = make([]*state, buckets)
