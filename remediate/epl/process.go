@@ -596,9 +596,11 @@ func (p *process) final(g *group) {
 		if p.style == total && p.out.which == "all" && g.since == p.lap {
 			return // each change has its own
 		}
-		e.old = true
-		p.told(g)
-		e.old = false
+		if g.since != p.lap { // nothing changed: it was what it is
+			e.old = true
+			p.told(g)
+			e.old = false
+		}
 	}
 	p.row(g)
 }
