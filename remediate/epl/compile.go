@@ -274,19 +274,31 @@ func (s *scope) binary(e *binary) fn {
 			if a.kind == None || b.kind == None {
 				return Value{}
 			}
-			return OfText(cut(a.text + b.text))
+			return OfText(cut(a.text+b.text, maxMade))
 		})
 	}
 	return arithmetic(e.op, s.number(e.l), s.number(e.r))
 }
 
-const maxMade = 1024 // bytes of a text that an expression makes
+// Bounds of texts, in bytes: of one that an expression makes, and of one that is kept for later.
+const (
+	maxMade = 1024
+	maxKept = 256
+)
 
-func cut(s string) string {
-	if len(s) <= maxMade {
+func cut(s string, most int) string {
+	if len(s) <= most {
 		return s
 	}
-	return strings.ToValidUTF8(s[:maxMade], "")
+	return strings.ToValidUTF8(s[:most], "")
+}
+
+// kept is a value as it is kept: a long text is cut, into memory of its own.
+func kept(v Value) Value {
+	if len(v.text) > maxKept {
+		v.text = strings.Clone(cut(v.text, maxKept))
+	}
+	return v
 }
 
 // logic is three-valued: null is neither true nor false (Esper Reference, 9.3).

@@ -178,7 +178,7 @@ func (e *Engine) route(r *Rule, row Row) {
 		vals, e.spare = e.spare[n-1], e.spare[:n-1]
 	}
 	for i := range r.into.Properties {
-		vals = append(vals, row[i].v)
+		vals = append(vals, kept(row[i].v))
 	}
 	e.queue = append(e.queue, routed{r.into, vals})
 }
@@ -209,9 +209,11 @@ func (e *Engine) Advance(t int64) {
 	e.fire()
 }
 
-// Span moves the time to t and stops at every time at which something is due.
+const maxStops = 10_000
+
+// Span moves the time to t and stops at every time at which something is due, at most 10,000 times.
 func (e *Engine) Span(t int64) {
-	for {
+	for range maxStops {
 		due, ok := e.timers.next()
 		if !ok || due > t {
 			break

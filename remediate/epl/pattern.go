@@ -1,5 +1,7 @@
 package epl
 
+import "time"
+
 // What a pattern holds while it runs is as in Esper: a tree of states that follows the tree of the expression. A state tells
 // its parent that it became true (with what its tags are bound to, and whether it ended by that) or false. All that is held
 // is in pools of the rule; a state that ended goes back to its pool after the event or the time that ended it, since until then
@@ -26,6 +28,8 @@ type holding struct {
 // A node is a compiled pattern.
 type node struct {
 	*pattern
+	op     patternOp
+	period time.Duration
 	kids   []*node
 	index  int   // among its parent's kids
 	parent *node // for what depends on who asks
@@ -100,6 +104,7 @@ type stored struct {
 
 // A key is what every-distinct saw.
 type key struct {
+	hash  uint64
 	vals  []Value
 	until int64 // when it is forgotten; 0 is never
 	next  *key
@@ -177,6 +182,7 @@ func newMatcher(r *Rule, root *node, sites [][]*site, tags []tag, holds []holdin
 		lists := make([]*held, len(s)*len(tags)*repeats(root))
 		for i := range s {
 			s[i].begin, refs = refs[:len(tags):len(tags)], refs[len(tags):]
+			s[i].timer = timer{at: -1, rule: r, state: &s[i]}
 			if len(lists) > 0 {
 				s[i].taken, lists = lists[:len(tags):len(tags)], lists[len(tags):]
 			}
@@ -314,6 +320,10 @@ func (m *matcher) passes(s *state) bool {
 
 // hit is a filter whose event came.
 func (m *matcher) hit(s *state, vals []Value, id uint64) {
+	if s.op == opAbsent {
+		m.isFalse(s)
+		return
+	}
 	tags := m.push(s.begin)
 	if s.slot >= 0 {
 		if m.current == nil {
@@ -325,7 +335,7 @@ func (m *matcher) hit(s *state, vals []Value, id uint64) {
 		tags[s.slot] = m.current
 	}
 	// An every goes on with the same filter; for all others it ends.
-	stays := s.up != nil && (s.up.op == opEvery || s.up.op == opDistinct)
+	stays := s.op == opFilter && s.up != nil && (s.up.op == opEvery || s.up.op == opDistinct)
 	if !stays {
 		m.deaf(s)
 		s.active = false
@@ -348,7 +358,7 @@ func (m *matcher) hold(vals []Value, id uint64) *held {
 	h.refs, h.n, h.id, h.of = 1, 0, id, of
 	h.vals = h.vals[:len(of.need)]
 	for i, p := range of.need {
-		h.vals[i] = vals[p]
+		h.vals[i] = kept(vals[p])
 	}
 	return h
 }
@@ -412,10 +422,9 @@ func (m *matcher) spawn(n *node, up *state) *state {
 		m.overflow()
 		return nil
 	}
-	begin, taken := s.begin, s.taken // both are all nil
 	m.life++
-	*s = state{node: n, up: up, active: true, begin: begin, taken: taken, life: m.life}
-	s.timer.rule, s.timer.state, s.timer.at = m.rule, s, -1
+	s.node, s.up, s.active, s.buried, s.came, s.n, s.life = n, up, true, false, false, 0, m.life
+	s.prev, s.next, s.was = nil, nil, nil // all else was left empty when it was buried
 	if up != nil {
 		if s.prev = up.last; s.prev != nil {
 			s.prev.next = s
@@ -533,7 +542,8 @@ func (m *matcher) end() {
 
 // hopeless reports whether a state that should wait for something has nothing to wait for: it lost that to a full pool.
 func (m *matcher) hopeless(s *state) bool {
-	if s.op == opFilter || s.op == opInterval || s.op == opAt {
+	switch s.op {
+	case opFilter, opInterval, opAt, opAbsent, opTimely:
 		return false
 	}
 	for k := s.first; k != nil; k = k.next {

@@ -22,11 +22,21 @@ func (m *matcher) start(s *state, tags []*held) {
 		m.overflow()
 		return
 	}
-	defer func() { m.depth-- }()
-	copy(s.begin, tags)
-	m.retain(s.begin)
+	m.begin(s, tags)
+	m.depth--
+}
+
+func (m *matcher) begin(s *state, tags []*held) {
+	for i, h := range tags {
+		if s.begin[i] = h; h != nil {
+			h.refs++
+		}
+	}
 	switch s.op {
 	case opFilter:
+		m.listen(s)
+	case opAbsent, opTimely:
+		m.arm(s, s.period.Milliseconds())
 		m.listen(s)
 	case opEvery, opDistinct:
 		m.respawn(s)
@@ -119,8 +129,10 @@ func (m *matcher) due(s *state) {
 	case m.stopped:
 	case !s.active:
 		m.ghost(s)
-	case s.op == opInterval || s.op == opAt:
+	case s.op == opInterval || s.op == opAt || s.op == opAbsent:
 		m.ends(s)
+	case s.op == opTimely:
+		m.isFalse(s)
 	default:
 		m.guarded(s)
 	}
@@ -134,6 +146,9 @@ func (m *matcher) ghost(s *state) {
 	if s.lingers {
 		s.lingers = false
 		s.next, m.dead = m.dead, s
+	}
+	if s.op == opAbsent { // an and hears nothing any more
+		return
 	}
 	truth := s.op == opInterval || s.op == opAt
 	for up != nil && up.life == s.wasLife {
@@ -195,7 +210,12 @@ func (m *matcher) isTrue(from *state, tags []*held, quit bool) {
 		m.overflow()
 		return
 	}
-	defer func() { m.depth-- }()
+	m.heard(up, from, tags, quit)
+	m.depth--
+}
+
+// heard is a state of which a kid came true.
+func (m *matcher) heard(up, from *state, tags []*held, quit bool) {
 	index := from.index
 	if quit {
 		detach(from)
@@ -452,13 +472,17 @@ func (m *matcher) fresh(s *state, tags []*held) bool {
 		}
 		at = &k.next
 	}
-	vals := m.values[:0]
+	vals, h := m.values[:0], uint64(0)
 	for i := range s.keys {
-		vals = append(vals, s.keys[i].v(&m.env))
+		v := kept(s.keys[i].v(&m.env))
+		vals, h = append(vals, v), h*31+hash(v)
 	}
 	m.values = vals
 search:
 	for k := s.seen; k != nil; k = k.next {
+		if k.hash != h {
+			continue
+		}
 		for i := range vals {
 			if !same(k.vals[i], vals[i]) {
 				continue search
@@ -479,7 +503,7 @@ search:
 		k, *at = *at, nil
 	}
 	k.vals = append(k.vals[:0], vals...)
-	k.next, k.until = s.seen, 0
+	k.next, k.until, k.hash = s.seen, 0, h
 	if s.period > 0 {
 		k.until = now + s.period.Milliseconds()
 	}
@@ -502,12 +526,16 @@ func (m *matcher) isFalse(from *state) {
 		m.overflow()
 		return
 	}
-	defer func() { m.depth-- }()
 	detach(from)
 	m.quit(from)
-	if !up.active {
-		return
+	if up.active {
+		m.refused(up, from)
 	}
+	m.depth--
+}
+
+// refused is a state of which a kid ended false.
+func (m *matcher) refused(up, from *state) {
 	switch up.op {
 	case opEvery, opDistinct:
 		m.forget(&up.seen)

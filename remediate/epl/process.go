@@ -1,6 +1,9 @@
 package epl
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // A process makes rows of what comes and leaves, as the select clause says: for each event, for each group that changed, or
 // one for all (Esper Reference, appendix "Event Representations and Output"). It also keeps to the output clause.
@@ -53,6 +56,7 @@ type process struct {
 	outNew, outOld   []Cell // those that are due
 	rowsNew, rowsOld []Row
 	stride           int
+	events           bool // some column is an event
 	bare             bool // a row without columns has a cell nevertheless
 	forced           bool // the listener is called without rows
 }
@@ -142,7 +146,7 @@ func (p *process) groupOf() *group {
 	p.keys = p.keys[:0]
 	h := uint64(0)
 	for _, f := range p.by {
-		v := f.v(&p.env)
+		v := kept(f.v(&p.env))
 		p.keys = append(p.keys, v)
 		h = h*31 + hash(v)
 	}
@@ -167,13 +171,7 @@ func (p *process) groupOf() *group {
 		p.rule.overflows++
 		return nil
 	}
-	g.keys = g.keys[:0]
-	for _, v := range p.keys {
-		if v.kind == Text {
-			v.text = string([]byte(cut(v.text)))
-		}
-		g.keys = append(g.keys, v)
-	}
+	g.keys = append(g.keys[:0], p.keys...)
 	g.hash, g.refs, g.since, g.quiet, g.shown, g.stamp, g.told = h, 0, 0, 0, false, 0, 0
 	if k := len(p.spare); k > 0 {
 		g.number, p.spare = p.spare[k-1], p.spare[:k-1]
@@ -487,16 +485,24 @@ func (p *process) row(g *group) bool {
 		p.rule.overflows++
 		return false
 	}
-	for i := range p.cols {
+	n := len(*at)
+	*at = slices.Grow(*at, p.stride)[:n+len(p.cols)]
+	cells := (*at)[n:]
+	for i := range cells {
 		if t := p.tags[i]; t >= 0 {
 			h := e.tags[t]
 			if h != nil {
 				h.refs++
 			}
-			*at = append(*at, Cell{held: h, list: p.rule.matcher.tags[t].many})
+			cells[i] = Cell{held: h, list: p.rule.matcher.tags[t].many}
 			continue
 		}
-		*at = append(*at, Cell{v: as(p.cols[i].v(e), p.cols[i].kind)})
+		c := &p.cols[i]
+		v := c.v(e)
+		if v.kind != c.kind {
+			v = as(v, c.kind)
+		}
+		cells[i].v = v
 	}
 	for i := range p.order {
 		*at = append(*at, Cell{v: p.order[i].v(e)})
@@ -511,6 +517,9 @@ func (p *process) row(g *group) bool {
 }
 
 func (p *process) letGo(cells []Cell) {
+	if !p.events {
+		return
+	}
 	for i := range cells {
 		if cells[i].held != nil {
 			p.rule.matcher.release(cells[i].held)
@@ -623,19 +632,25 @@ func (p *process) snapshot() {
 	p.stamp++
 	p.touch = p.touch[:0]
 	for k := w.first(); k < w.rows.n; k++ {
-		p.load(w.rows.slot(k))
-		if !isTrue(p.where, e) {
+		id := w.rows.slot(k)
+		p.load(id)
+		var g *group
+		switch {
+		case w.first() == 0 && p.style != plain && !strings.HasSuffix(w.kind, "_batch"):
+			if g = p.counts(id); g == nil {
+				continue
+			}
+		case !isTrue(p.where, e):
 			continue
-		}
-		switch g := p.one; p.style {
-		case plain:
-			p.row(nil)
-		case eachTotal:
-			p.row(g)
-		default:
+		case p.style != plain:
 			if g = p.groupOf(); g == nil {
 				continue
 			}
+		}
+		switch p.style {
+		case plain, eachTotal:
+			p.row(g)
+		default:
 			fresh := g.stamp != p.stamp
 			if p.touched(g); fresh || p.style == eachGrouped {
 				p.row(g)
@@ -700,9 +715,7 @@ func (p *process) arrived(vals []Value) {
 			}
 			copy(c.ring[1:], c.ring)
 			e := env{ev: vals, now: p.rule.engine.now}
-			if c.ring[0] = c.arg.v(&e); c.ring[0].kind == Text {
-				c.ring[0].text = cut(c.ring[0].text)
-			}
+			c.ring[0] = kept(c.arg.v(&e))
 		}
 	}
 }
@@ -744,7 +757,6 @@ func (p *process) ready() {
 			return
 		}
 		*to = append(*to, *from...)
-		clear(*from)
 		*from = (*from)[:0]
 	}
 	move(&p.newRows, &p.outNew)

@@ -55,24 +55,31 @@ func (r *Rule) Standing() Standing {
 
 const pointer = int(unsafe.Sizeof(uintptr(0)))
 
-// maxBytes is what the rule's pools and rows may grow to. Texts count as they are bounded where they are kept.
+// maxBytes is what the rule's pools and rows may grow to, with every text of the length to which it is cut.
 func (r *Rule) maxBytes() int {
 	b, p := r.bounds, r.process
 	value := int(unsafe.Sizeof(Value{}))
 	n := 2 * b.Rows * p.stride * int(unsafe.Sizeof(Cell{}))
 	if m := r.matcher; m != nil {
-		widest := 0
+		widest, texts := 0, 0
 		for _, of := range m.holds {
 			widest = max(widest, len(of.need))
+			t := 0
+			for _, p := range of.need {
+				if of.typ.Properties[p].Kind == Text {
+					t++
+				}
+			}
+			texts = max(texts, t)
 		}
 		tags := len(m.tags) * pointer
 		n += b.Partials * (int(unsafe.Sizeof(state{})) + tags*(1+repeats(m.root)))
-		n += b.Partials * (int(unsafe.Sizeof(held{})) + widest*value)
+		n += b.Partials * (int(unsafe.Sizeof(held{})) + widest*value + texts*maxKept)
 		if uses(m.root, opAnd) {
 			n += b.Partials * (int(unsafe.Sizeof(stored{})) + tags)
 		}
 		if uses(m.root, opDistinct) {
-			n += b.Keys * (int(unsafe.Sizeof(key{})) + value)
+			n += b.Keys * (int(unsafe.Sizeof(key{})) + value + maxKept)
 		}
 	}
 	if w := r.window; w != nil {
@@ -82,7 +89,7 @@ func (r *Rule) maxBytes() int {
 		}
 	}
 	if len(p.by) > 0 {
-		n += b.Groups * (int(unsafe.Sizeof(group{})) + len(p.by)*value + p.aggs.size*8 + 16)
+		n += b.Groups * (int(unsafe.Sizeof(group{})) + len(p.by)*(value+maxKept) + p.aggs.size*8 + 16)
 	}
 	return n
 }
@@ -346,17 +353,6 @@ func conjuncts(e expr) []expr {
 
 func (r *Rule) select_(sc *scope, s *Statement) {
 	p := r.process
-	if s.where != nil {
-		p.where = sc.cond(s.where)
-	}
-	for _, g := range s.group {
-		if _, ok := g.(*literal); ok {
-			throw(g.pos(), "", "a constant is no group")
-		}
-		f := sc.expr(g)
-		p.by = append(p.by, f)
-		sc.keyKinds = append(sc.keyKinds, f.kind)
-	}
 	aggregated, bare := false, false
 	look := func(e expr, grouped []expr) {
 		walk(e, func(e expr) bool {
@@ -394,13 +390,31 @@ func (r *Rule) select_(sc *scope, s *Statement) {
 		p.style = eachGrouped
 	case len(s.group) > 0:
 		p.style = perGroup
-		sc.grouped = s.group
 	case !aggregated:
 		p.style = plain
 	case bareColumns:
 		p.style = eachTotal
 	default:
 		p.style = total
+	}
+	need := sc.need
+	if counted := p.style != plain; counted && r.window != nil && !strings.HasSuffix(r.window.kind, "_batch") {
+		sc.need = nil // a row says which group counts it: neither is asked again
+	}
+	if s.where != nil {
+		p.where = sc.cond(s.where)
+	}
+	for _, g := range s.group {
+		if _, ok := g.(*literal); ok {
+			throw(g.pos(), "", "a constant is no group")
+		}
+		f := sc.expr(g)
+		p.by = append(p.by, f)
+		sc.keyKinds = append(sc.keyKinds, f.kind)
+	}
+	sc.need = need
+	if p.style == perGroup {
+		sc.grouped = s.group
 	}
 	if p.style == perGroup || p.style == total {
 		sc.only = "it is neither in group by nor in an aggregate"
@@ -435,6 +449,7 @@ func (r *Rule) select_(sc *scope, s *Statement) {
 func (r *Rule) column(sc *scope, c column) {
 	p := r.process
 	add := func(name string, tag int, f fn) {
+		p.events = p.events || tag >= 0
 		p.names, p.tags, p.cols, p.kinds = append(p.names, name), append(p.tags, tag), append(p.cols, f), append(p.kinds, f.kind)
 	}
 	if !c.all {

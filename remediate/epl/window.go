@@ -53,7 +53,7 @@ func (r *rows) bytes() int {
 		case Double, Long, Int:
 			n += 8
 		case Text:
-			n += 4 + 32
+			n += 4 + maxKept + 64 // the text, and where it is found
 		default:
 			n += 4
 		}
@@ -225,15 +225,12 @@ func (t *texts) take(v Value) uint32 {
 	if v.kind == None {
 		return 0
 	}
+	v = kept(v)
 	if id, ok := t.ids[v.text]; ok {
 		t.refs[id-1]++
 		return id
 	}
-	s := cut(v.text)
-	if len(s) != len(v.text) {
-		return t.take(OfText(s))
-	}
-	s = string([]byte(s)) // not a part of what may be larger
+	s := strings.Clone(v.text) // not a part of what may be larger
 	var id uint32
 	if n := len(t.free); n > 0 {
 		id, t.free = t.free[n-1], t.free[:n-1]
