@@ -290,7 +290,7 @@ func (s *state) sooner(o *state) bool {
 func (m *matcher) collect(s *site) {
 	n := s.node
 	if n.key.v != nil {
-		v := m.env.ev[n.keyed]
+		v := kept(m.env.ev[n.keyed])
 		if v.kind == None {
 			return
 		}

@@ -499,7 +499,7 @@ func (w *window) rehash(i int32) uint64 {
 func (w *window) hash(vals []Value) (h uint64) {
 	e := env{ev: vals}
 	for _, k := range w.keys {
-		h = h*31 + hash(k.v(&e))
+		h = h*31 + hash(kept(k.v(&e)))
 	}
 	return h
 }
@@ -507,7 +507,7 @@ func (w *window) hash(vals []Value) (h uint64) {
 func (w *window) alike(a, b []Value) bool {
 	x, y := env{ev: a}, env{ev: b}
 	for _, k := range w.keys {
-		if !same(k.v(&x), k.v(&y)) {
+		if !same(kept(k.v(&x)), kept(k.v(&y))) {
 			return false
 		}
 	}
