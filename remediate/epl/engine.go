@@ -37,6 +37,8 @@ type Options struct {
 	Limit    func(name string) (float64, bool) // what limit('cpu') is; nil for no limits
 	// Wall is the time of the wall, for timer:at. Nil takes the engine's time for milliseconds since 1970 in UTC.
 	Wall func() time.Time
+	// Trace is told what goes on inside the rules. Nil costs a test each time.
+	Trace *Trace
 }
 
 // An Output is rows that a statement puts out together.

@@ -234,6 +234,9 @@ func (m *matcher) stop() {
 func (m *matcher) offer(kind int, vals []Value, id uint64) {
 	m.hits = m.hits[:0]
 	m.env.ev = vals
+	if t := m.rule.engine.Trace; t != nil {
+		t.offer(m, kind)
+	}
 	for _, s := range m.sites[kind] {
 		m.collect(s)
 	}
@@ -366,6 +369,9 @@ func (m *matcher) hold(vals []Value, id uint64) *held {
 func (m *matcher) overflow() {
 	m.lost = true
 	m.rule.overflows++
+	if m.top != nil {
+		m.tell(m.top, NoRoom)
+	}
 }
 
 func (m *matcher) retain(tags []*held) {
@@ -460,6 +466,7 @@ func (m *matcher) quit(s *state) {
 	if !s.active {
 		return
 	}
+	m.tell(s, Ends)
 	s.active = false
 	m.bury(s)
 }
@@ -472,6 +479,12 @@ func (m *matcher) quitKids(s *state) {
 		if s.first == k { // it was ending already
 			detach(k)
 		}
+	}
+}
+
+func (m *matcher) tell(s *state, deed Deed) {
+	if t := m.rule.engine.Trace; t != nil {
+		t.state(s, deed)
 	}
 }
 
@@ -558,6 +571,7 @@ func (m *matcher) hopeless(s *state) bool {
 func (m *matcher) restart() {
 	m.rule.restarts++
 	if m.top != nil {
+		m.tell(m.top, Anew)
 		m.quit(m.top)
 		m.top = nil
 	}

@@ -32,6 +32,7 @@ func (m *matcher) begin(s *state, tags []*held) {
 			h.refs++
 		}
 	}
+	m.tell(s, Begins)
 	switch s.op {
 	case opFilter:
 		m.listen(s)
@@ -130,10 +131,13 @@ func (m *matcher) due(s *state) {
 	case !s.active:
 		m.ghost(s)
 	case s.op == opInterval || s.op == opAt || s.op == opAbsent:
+		m.tell(s, Due)
 		m.ends(s)
 	case s.op == opTimely:
+		m.tell(s, Due)
 		m.isFalse(s)
 	default:
+		m.tell(s, Due)
 		m.guarded(s)
 	}
 }
@@ -192,6 +196,7 @@ func (m *matcher) guarded(s *state) {
 // isTrue tells the parent of a state that it came true with these tags. With quit it ended by that; the caller then
 // buries it.
 func (m *matcher) isTrue(from *state, tags []*held, quit bool) {
+	m.tell(from, True)
 	up := from.up
 	if up == nil {
 		if from == m.top {
@@ -513,6 +518,7 @@ search:
 
 // isFalse tells the parent of a state that it ended false, for good.
 func (m *matcher) isFalse(from *state) {
+	m.tell(from, False)
 	up := from.up
 	if up == nil {
 		if from == m.top {

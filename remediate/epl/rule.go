@@ -163,6 +163,10 @@ func (e *Engine) Undeploy(r *Rule) {
 
 // arrive is an event of a stream.
 func (r *Rule) arrive(vals []Value) {
+	if t := r.engine.Trace; t != nil {
+		t.arrive(r, vals)
+		defer t.after(r)
+	}
 	r.env.ev = vals
 	for i := range r.conds {
 		if v := r.conds[i].v(&r.env); v.kind == None || v.bits == 0 {
@@ -186,6 +190,9 @@ func (r *Rule) arrive(vals []Value) {
 // match is a pattern that came true.
 func (r *Rule) match(tags []*held) {
 	p := r.process
+	if t := r.engine.Trace; t != nil {
+		t.match(r, tags)
+	}
 	p.env.tags = tags
 	p.fresh, p.left = append(p.fresh[:0], -1), p.left[:0]
 	p.live, p.vals = -1, nil
@@ -257,6 +264,9 @@ func (r *Rule) stream(sc *scope, s *Statement) {
 		for _, c := range conjuncts(c) {
 			r.conds = append(r.conds, sc.cond(c))
 		}
+	}
+	if t := r.engine.Trace; t != nil {
+		t.terms(sc, streamOf{r}, f.conds)
 	}
 	if len(s.from.views) == 0 {
 		return
@@ -403,6 +413,9 @@ func (r *Rule) select_(sc *scope, s *Statement) {
 	}
 	if s.where != nil {
 		p.where = sc.cond(s.where)
+		if t := r.engine.Trace; t != nil {
+			t.terms(sc, whereOf{r}, []expr{s.where})
+		}
 	}
 	for _, g := range s.group {
 		if _, ok := g.(*literal); ok {
@@ -434,6 +447,9 @@ func (r *Rule) select_(sc *scope, s *Statement) {
 	sc.early = nil
 	if s.having != nil {
 		p.having = sc.cond(s.having)
+		if t := r.engine.Trace; t != nil {
+			t.terms(sc, havingOf{r}, []expr{s.having})
+		}
 	}
 	for _, o := range s.order {
 		e := o.e

@@ -112,7 +112,7 @@ func fused(n *node) *node {
 
 // as makes a filter something else, in the place of n.
 func (f *node) as(op patternOp, n *node) *node {
-	f.op, f.period, f.index = op, n.period, n.index
+	f.pattern, f.op, f.period, f.index = n.pattern, op, n.period, n.index
 	return f
 }
 
@@ -130,6 +130,9 @@ func (c *patternCompiler) filter(n *node) {
 			}
 			n.conds = append(n.conds, f)
 		}
+	}
+	if t := c.rule.engine.Trace; t != nil {
+		t.terms(&own, n, f.conds)
 	}
 	n.site = &site{node: n}
 	if n.key.v != nil {
