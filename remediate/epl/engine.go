@@ -61,7 +61,6 @@ type Engine struct {
 	marked []*Rule // that have rows to put out
 	queue  []routed
 	spare  [][]Value
-	busy   bool
 	lost   uint64
 }
 
