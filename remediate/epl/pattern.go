@@ -79,6 +79,7 @@ type matcher struct {
 	values  []Value
 	depth   int
 	lost    bool // something did not fit since the last end of an event
+	failed  bool // and what waited for it ended
 }
 
 // newMatcher makes a matcher that has not started.
@@ -308,8 +309,8 @@ func (m *matcher) end() {
 		m.states.put(s)
 	}
 	if m.lost {
-		m.lost = false
-		if m.top == nil || m.hopeless(m.top) {
+		again := m.top == nil && m.failed || m.top != nil && m.hopeless(m.top)
+		if m.lost, m.failed = false, false; again {
 			m.restart()
 		}
 	}

@@ -36,6 +36,7 @@ func (m *matcher) followed(s *state, index int, tags []*held) {
 		}
 	}
 	if m.sow(s, index+1, tags) == nil && s.first == nil {
+		m.failed = true
 		m.isFalse(s)
 	}
 }

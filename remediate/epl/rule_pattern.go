@@ -121,7 +121,7 @@ func (c *patternCompiler) filter(n *node) {
 	t := sc.eventType(f.typ, f.at)
 	kind := c.kind(t)
 	own := *sc
-	own.typ, own.self = t, n.tag
+	own.typ, own.self, own.alias = t, n.tag, f.typ
 	for _, cond := range f.conds {
 		for _, e := range conjuncts(cond) {
 			f := own.cond(e)
