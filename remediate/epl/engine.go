@@ -233,10 +233,13 @@ func (e *Engine) fire() {
 		for k := i; k < len(e.due); k++ {
 			if d := e.due[k]; d.t != nil && d.rule == first.rule {
 				e.due[k].t = nil
-				if d.t.order == d.order { // not cancelled meanwhile
-					d.t.fire()
+				if d.t.order == d.order || d.t.state != nil && d.t.state.life == d.life && d.t.order == 0 {
+					d.t.fire() // of a pattern also what was cancelled meanwhile: ghost
 				}
 			}
+		}
+		if m := first.rule.matcher; m != nil {
+			m.end()
 		}
 		e.output()
 	}

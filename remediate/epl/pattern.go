@@ -44,6 +44,16 @@ type site struct {
 	node        *node
 	first, last *state   // all listeners, in order
 	buckets     []*state // by key, where the filter has one
+	index       *index   // nil without a condition
+	bound       float64  // of an index of comparisons
+	deeper      bool     // there is more than one condition
+}
+
+// An index stands for one of Esper's: the filters whose first condition compares the same property in the same way.
+type index struct {
+	what   string
+	begun  uint64
+	inside int
 }
 
 const buckets = 64 // a power of two
@@ -61,6 +71,10 @@ type state struct {
 	n      int32 // of until: how many it took; of withinmax: likewise
 
 	buried   bool
+	lingers  bool   // it ended, and its timer goes on (ghost)
+	was      *state // the parent that it had
+	life     uint64 // which use of this memory it is
+	wasLife  uint64
 	spawning *state  // of every: the kid that is being started
 	came     bool    // and whether that came true at once
 	taken    []*held // of until: for each tag in it, what it took
@@ -109,6 +123,8 @@ type matcher struct {
 	dead    *state // by next
 
 	order   uint64
+	life    uint64
+	stopped bool
 	current *held // of the event that is being offered
 	kind    int
 	env     env
@@ -199,6 +215,15 @@ func (m *matcher) run() {
 	m.end()
 }
 
+// stop ends the pattern for good.
+func (m *matcher) stop() {
+	m.stopped = true
+	if m.top != nil {
+		m.quit(m.top)
+		m.top = nil
+	}
+}
+
 // offer gives the pattern an event.
 func (m *matcher) offer(kind int, vals []Value, id uint64) {
 	m.hits = m.hits[:0]
@@ -210,8 +235,8 @@ func (m *matcher) offer(kind int, vals []Value, id uint64) {
 		m.env.ev = nil
 		return
 	}
-	if len(m.hits) > 1 { // those that listen longest are told first
-		byOrder(m.hits)
+	if len(m.hits) > 1 {
+		inOrder(m.hits)
 	}
 	m.kind = kind
 	for _, s := range m.hits {
@@ -227,12 +252,32 @@ func (m *matcher) offer(kind int, vals []Value, id uint64) {
 	m.end()
 }
 
-func byOrder(s []*state) {
+// inOrder sorts listeners as Esper finds them in its tree of filters, which is what decides when one event fits both sides
+// of an or, or what a not waits for: filters without a condition come last; those with one by the index that it is in, the
+// one that was begun first before others; within an index of comparisons the smaller bound first; the rest as they came.
+func inOrder(s []*state) {
 	for i := 1; i < len(s); i++ {
-		for j := i; j > 0 && s[j].order < s[j-1].order; j-- {
+		for j := i; j > 0 && s[j].sooner(s[j-1]); j-- {
 			s[j], s[j-1] = s[j-1], s[j]
 		}
 	}
+}
+
+func (s *state) sooner(o *state) bool {
+	a, b := s.site, o.site
+	switch {
+	case a.index == nil || b.index == nil:
+		if (a.index == nil) != (b.index == nil) {
+			return b.index == nil
+		}
+	case a.index != b.index:
+		return a.index.begun < b.index.begun
+	case a.bound != b.bound:
+		return a.bound < b.bound
+	case a.deeper != b.deeper:
+		return a.deeper
+	}
+	return s.order < o.order
 }
 
 // collect finds the listeners of a site whose filter is true for the event.
@@ -368,7 +413,8 @@ func (m *matcher) spawn(n *node, up *state) *state {
 		return nil
 	}
 	begin, taken := s.begin, s.taken // both are all nil
-	*s = state{node: n, up: up, active: true, begin: begin, taken: taken}
+	m.life++
+	*s = state{node: n, up: up, active: true, begin: begin, taken: taken, life: m.life}
 	s.timer.rule, s.timer.state, s.timer.at = m.rule, s, -1
 	if up != nil {
 		if s.prev = up.last; s.prev != nil {
@@ -396,6 +442,7 @@ func detach(s *state) {
 	} else {
 		s.up.last = s.prev
 	}
+	s.was, s.wasLife = s.up, s.up.life
 	s.up, s.prev, s.next = nil, nil, nil
 }
 
@@ -408,6 +455,17 @@ func (m *matcher) quit(s *state) {
 	m.bury(s)
 }
 
+// quitKids ends all below a state.
+func (m *matcher) quitKids(s *state) {
+	for s.first != nil {
+		k := s.first
+		m.quit(k)
+		if s.first == k { // it was ending already
+			detach(k)
+		}
+	}
+}
+
 // bury takes what a state that is not active any more had.
 func (m *matcher) bury(s *state) {
 	if s.buried {
@@ -416,14 +474,10 @@ func (m *matcher) bury(s *state) {
 	s.buried = true
 	detach(s)
 	m.deaf(s)
-	m.rule.engine.timers.cancel(&s.timer)
-	for s.first != nil {
-		k := s.first
-		m.quit(k)
-		if s.first == k {
-			detach(k)
-		}
+	if !s.lingers {
+		m.rule.engine.timers.cancel(&s.timer)
 	}
+	m.quitKids(s)
 	for i, h := range s.begin {
 		m.release(h)
 		s.begin[i] = nil
@@ -436,7 +490,9 @@ func (m *matcher) bury(s *state) {
 		m.unstore(&s.store)
 	}
 	m.forget(&s.seen)
-	s.next, m.dead = m.dead, s
+	if !s.lingers {
+		s.next, m.dead = m.dead, s
+	}
 }
 
 func (m *matcher) unstore(at **stored) {
@@ -508,6 +564,12 @@ func (m *matcher) listen(s *state) {
 	at := s.site
 	m.order++
 	s.order, s.listening = m.order, true
+	if x := at.index; x != nil {
+		if x.inside == 0 {
+			x.begun = m.order
+		}
+		x.inside++
+	}
 	if s.key.v != nil {
 		m.env.tags = s.begin
 		s.value = s.key.v(&m.env)
@@ -535,6 +597,9 @@ func (m *matcher) deaf(s *state) {
 	}
 	s.listening = false
 	at := s.site
+	if at.index != nil {
+		at.index.inside--
+	}
 	if s.key.v != nil {
 		if s.value.kind == None {
 			return

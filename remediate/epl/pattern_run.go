@@ -115,26 +115,62 @@ func (m *matcher) ends(s *state) {
 
 // due is a state whose time has come.
 func (m *matcher) due(s *state) {
-	if !s.active {
-		return
-	}
-	if s.op == opInterval || s.op == opAt {
+	switch {
+	case m.stopped:
+	case !s.active:
+		m.ghost(s)
+	case s.op == opInterval || s.op == opAt:
 		m.ends(s)
-	} else {
+	default:
 		m.guarded(s)
 	}
-	m.end()
+}
+
+// ghost is a state that ended before its time came. Esper tells the parent nevertheless in two cases: when both were due at
+// the same time, and when what a guard guards ended false, which does not stop the guard's clock. What comes of it are
+// more instances below an every; the cases that were observed have it so.
+func (m *matcher) ghost(s *state) {
+	up := s.was
+	if s.lingers {
+		s.lingers = false
+		s.next, m.dead = m.dead, s
+	}
+	truth := s.op == opInterval || s.op == opAt
+	for up != nil && up.life == s.wasLife {
+		switch up.op {
+		case opEvery, opDistinct:
+			if !up.active {
+				return
+			}
+			m.forget(&up.seen)
+			m.respawn(up)
+			if truth {
+				tags := m.push(s.begin)
+				m.isTrue(up, tags, false)
+				m.pop(tags)
+			}
+			return
+		case opOr:
+			if up.first != nil {
+				return
+			}
+		case opAnd, opFollowed:
+			if truth || up.first != nil {
+				return
+			}
+		default:
+			return
+		}
+		if up.up != nil {
+			return // it is active: it was told already
+		}
+		s, up = up, up.was
+	}
 }
 
 // guarded is a guard that ends what it guards.
 func (m *matcher) guarded(s *state) {
-	for s.first != nil {
-		k := s.first
-		m.quit(k)
-		if s.first == k {
-			detach(k)
-		}
-	}
+	m.quitKids(s)
 	m.isFalse(s)
 }
 
@@ -219,13 +255,7 @@ func (m *matcher) isTrue(from *state, tags []*held, quit bool) {
 func (m *matcher) hand(s *state, tags []*held, quit bool) {
 	if quit {
 		s.active = false
-		for s.first != nil {
-			k := s.first
-			m.quit(k)
-			if s.first == k {
-				detach(k)
-			}
-		}
+		m.quitKids(s)
 	}
 	m.isTrue(s, tags, quit)
 	if quit {
@@ -336,6 +366,7 @@ func (m *matcher) combine(s *state, index int, tags []*held, ends bool) {
 	ways := m.ways[mark:]
 	if ends {
 		s.active = false
+		m.quitKids(s)
 	} else {
 		m.keep(s, index, tags)
 	}
@@ -492,7 +523,7 @@ func (m *matcher) isFalse(from *state) {
 	case opAnd, opUntil:
 		m.isFalse(up)
 	case opWithin, opWithinMax, opWhile:
-		m.rule.engine.timers.cancel(&up.timer)
+		up.lingers = up.timer.at >= 0
 		m.isFalse(up)
 	}
 }

@@ -50,10 +50,11 @@ type process struct {
 	lap     uint64 // how often there was output
 
 	newRows, oldRows []Cell // each as wide as stride
+	outNew, outOld   []Cell // those that are due
 	rowsNew, rowsOld []Row
 	stride           int
 	bare             bool // a row without columns has a cell nevertheless
-	kept             bool // of output last: what was before is kept
+	forced           bool // the listener is called without rows
 }
 
 type style uint8
@@ -159,6 +160,10 @@ func (p *process) groupOf() *group {
 	}
 	g := p.groups.get()
 	if g == nil {
+		p.sweep()
+		g = p.groups.get()
+	}
+	if g == nil {
 		p.rule.overflows++
 		return nil
 	}
@@ -169,7 +174,7 @@ func (p *process) groupOf() *group {
 		}
 		g.keys = append(g.keys, v)
 	}
-	g.hash, g.refs, g.since, g.quiet, g.shown, g.stamp = h, 0, 0, 0, false, 0
+	g.hash, g.refs, g.since, g.quiet, g.shown, g.stamp, g.told = h, 0, 0, 0, false, 0, 0
 	if k := len(p.spare); k > 0 {
 		g.number, p.spare = p.spare[k-1], p.spare[:k-1]
 		p.all[g.number] = g
@@ -272,9 +277,28 @@ func (p *process) run() {
 	p.condition(came, went)
 	if p.rule.window != nil && len(p.by) > 0 {
 		for _, g := range p.touch {
-			if g.refs == 0 && !g.shown && p.all[g.number] == g { // an output may have dropped it
-				p.drop(g)
+			if p.all[g.number] == g { // an output may have dropped it
+				p.empty(g)
 			}
+		}
+	}
+}
+
+// empty drops a group without rows, unless the output clause still needs to know of it.
+func (p *process) empty(g *group) {
+	if g.refs == 0 && !g.shown && g.since != p.lap && g.quiet <= p.env.now {
+		p.drop(g)
+	}
+}
+
+// sweep drops what has become empty.
+func (p *process) sweep() {
+	if p.rule.window == nil {
+		return
+	}
+	for _, g := range p.all {
+		if g != nil {
+			p.empty(g)
 		}
 	}
 }
@@ -309,39 +333,26 @@ func (p *process) before() {
 	e := &p.env
 	e.old = true
 	defer func() { e.old = false }()
-	if p.out == nil || p.out.which == "" {
-		for _, g := range p.touch {
+	which := ""
+	if p.out != nil {
+		which = p.out.which
+	}
+	for _, g := range p.touch {
+		switch {
+		case which == "", which == "first" && p.open(g) && (p.style == total || p.having.v == nil), which == "last" && p.style == perGroup && g.since != p.lap:
+			p.row(g)
+		case which == "all" && p.style == perGroup, which == "last" && p.style == total:
+			p.told(g)
+		case which == "all":
 			p.row(g)
 		}
-		return
 	}
-	switch p.out.which {
-	case "last":
-		for _, g := range p.touch {
-			if g.since != p.lap {
-				p.row(g)
-			}
-		}
-	case "all":
-		if p.kept {
-			return
-		}
-		p.kept = true
-		if p.style == total {
-			p.row(p.one)
-			return
-		}
-		for _, g := range p.all {
-			if g != nil && (g.shown || g.stamp == p.stamp) {
-				p.row(g)
-			}
-		}
-	case "first":
-		for _, g := range p.touch {
-			if p.open(g) {
-				p.row(g)
-			}
-		}
+}
+
+// told makes the row of what a group was, once between two outputs.
+func (p *process) told(g *group) {
+	if g.told != p.lap && p.row(g) {
+		g.told = p.lap
 	}
 }
 
@@ -366,9 +377,21 @@ func (p *process) after() {
 			case p.out == nil, p.out.which == "":
 				p.row(g)
 			case p.out.which == "first":
-				if p.open(g) && p.row(g) {
+				switch {
+				case !p.open(g):
+				case p.style == total:
+					p.row(g)
+				case p.row(g):
+					if p.having.v != nil { // with it Esper tells what was as it is
+						e.old = true
+						p.row(g)
+						e.old = false
+					}
 					p.close(g)
 				}
+			case p.out.which == "all" && p.style == total:
+				p.row(g)
+				g.since = p.lap
 			default:
 				g.since, g.shown = p.lap, p.out.which == "all"
 			}
@@ -391,11 +414,8 @@ func (p *process) after() {
 	}
 }
 
+// close makes output first keep quiet about a group for its time.
 func (p *process) close(g *group) {
-	if p.style == total || p.style == eachTotal || p.style == plain {
-		p.shut = true
-		return
-	}
 	g.quiet = p.env.now + max(1, p.out.period.Milliseconds())
 }
 
@@ -408,7 +428,7 @@ func (p *process) event(g *group) {
 	switch p.out.which {
 	case "first":
 		if g == nil && !p.shut || g != nil && p.open(g) {
-			if p.row(g) && !p.env.old {
+			if p.row(g) && !p.env.old && p.style == eachGrouped {
 				p.close(g)
 			}
 		}
@@ -501,15 +521,18 @@ func (p *process) letGo(cells []Cell) {
 
 // condition counts events for the output clause, and outputs when it is time for it.
 func (p *process) condition(came, went int) {
+	if p.out != nil && p.out.which == "first" && len(p.newRows)+len(p.oldRows) > 0 && len(p.by) == 0 {
+		p.shut = true
+	}
 	if p.out != nil && p.out.period > 0 && !p.started && came+went > 0 && (p.out.which != "first" || len(p.by) == 0) {
 		p.started, p.begun = true, p.rule.engine.now
 		p.rule.engine.timers.arm(&p.timer, p.begun+p.out.period.Milliseconds())
 	}
 	switch {
 	case p.out == nil:
-		p.rule.engine.dirty(p.rule)
+		p.ready()
 	case p.out.which == "first":
-		p.rule.engine.dirty(p.rule)
+		p.ready()
 		if p.out.events > 0 {
 			p.came, p.went = p.came+came, p.went+went
 			if p.came >= p.out.events || p.went >= p.out.events {
@@ -535,6 +558,7 @@ func (p *process) due() {
 	e := p.rule.engine
 	period := p.out.period.Milliseconds()
 	e.timers.arm(&p.timer, e.now+period-(e.now-p.begun)%period)
+	p.forced = p.out.which != "first" // that there is nothing is told too
 	p.tick()
 }
 
@@ -549,11 +573,11 @@ func (p *process) tick() {
 	case "last", "all":
 		switch p.style {
 		case total:
-			p.row(p.one)
+			p.final(p.one)
 		case perGroup:
 			for _, g := range p.all {
 				if g != nil && (g.since == p.lap || g.shown) {
-					p.row(g)
+					p.final(g)
 				}
 			}
 		}
@@ -561,47 +585,66 @@ func (p *process) tick() {
 		p.snapshot()
 	}
 	p.lap++
-	p.kept = false
-	p.rule.engine.dirty(p.rule)
-	if p.rule.window != nil && len(p.by) > 0 {
-		for _, g := range p.all {
-			if g != nil && g.refs == 0 && !g.shown {
-				p.drop(g)
-			}
-		}
-	}
+	p.ready()
+	p.sweep()
 }
 
-// snapshot makes rows of what the window holds.
-func (p *process) snapshot() {
-	w := p.rule.window
-	switch p.style {
-	case total:
-		p.row(p.one)
-		return
-	case perGroup:
-		for _, g := range p.all {
-			if g != nil && (g.refs > 0 || w == nil) {
-				p.row(g)
-			}
+// final makes the rows of a group for output last and all.
+func (p *process) final(g *group) {
+	e := &p.env
+	if p.out.which == "all" || p.style == total {
+		if p.style == total && p.out.which == "all" && g.since == p.lap {
+			return // each change has its own
 		}
+		if g.since != p.lap { // nothing changed: it was what it is
+			e.old = true
+			p.told(g)
+			e.old = false
+		}
+	}
+	p.row(g)
+}
+
+// snapshot makes rows of what the window holds; of a batch, of what is coming together.
+func (p *process) snapshot() {
+	w, e := p.rule.window, &p.env
+	if p.style == total {
+		p.row(p.one)
 		return
 	}
 	if w == nil {
-		return
-	}
-	for k := range w.rows.n {
-		id := w.rows.slot(k)
-		p.load(id)
-		switch p.style {
-		case plain:
-			if isTrue(p.where, &p.env) {
-				p.row(nil)
-			}
-		default:
-			if g := p.counts(id); g != nil {
+		for _, g := range p.all {
+			if g != nil {
 				p.row(g)
 			}
+		}
+		return
+	}
+	p.stamp++
+	p.touch = p.touch[:0]
+	for k := w.first(); k < w.rows.n; k++ {
+		p.load(w.rows.slot(k))
+		if !isTrue(p.where, e) {
+			continue
+		}
+		switch g := p.one; p.style {
+		case plain:
+			p.row(nil)
+		case eachTotal:
+			p.row(g)
+		default:
+			if g = p.groupOf(); g == nil {
+				continue
+			}
+			fresh := g.stamp != p.stamp
+			if p.touched(g); fresh || p.style == eachGrouped {
+				p.row(g)
+			}
+		}
+	}
+	for _, g := range p.touch { // groups of a batch that was not counted yet
+		if p.all[g.number] == g {
+			p.empty(g)
 		}
 	}
 }
@@ -636,15 +679,12 @@ func (p *process) look(c *earlier, e *env) Value {
 	if w == nil || e.row < 0 || e.old {
 		return Value{}
 	}
-	r, first := w.rows, 0
+	r := w.rows
 	k := e.row - r.head
 	if k < 0 {
 		k += r.size
 	}
-	if w.kind == "length_batch" || w.kind == "time_batch" || w.kind == "ext_timed_batch" {
-		first = len(p.left)
-	}
-	if k-c.n < first {
+	if k-c.n < w.first() {
 		return Value{}
 	}
 	r.load(r.slot(k-c.n), p.second)
@@ -669,10 +709,12 @@ func (p *process) arrived(vals []Value) {
 
 // flush gives the listener what has come together.
 func (p *process) flush() {
-	if len(p.newRows) == 0 && len(p.oldRows) == 0 {
+	if len(p.outNew) == 0 && len(p.outOld) == 0 && !p.forced {
 		return
 	}
-	fresh, old := p.newRows, p.oldRows
+	told := p.forced
+	p.forced = false
+	fresh, old := p.outNew, p.outOld
 	if p.r {
 		fresh, old = old, nil
 	}
@@ -681,7 +723,7 @@ func (p *process) flush() {
 	out.New, out.Old = p.rowsNew, p.rowsOld
 	p.rule.matches += uint64(len(out.New))
 	e := p.rule.engine
-	if e.Listener != nil && len(out.New)+len(out.Old) > 0 {
+	if e.Listener != nil && (told || len(out.New)+len(out.Old) > 0) {
 		e.Listener(out)
 	}
 	if p.rule.into != nil {
@@ -689,9 +731,25 @@ func (p *process) flush() {
 			e.route(p.rule, r)
 		}
 	}
-	p.letGo(p.newRows)
-	p.letGo(p.oldRows)
-	p.newRows, p.oldRows = p.newRows[:0], p.oldRows[:0]
+	p.letGo(p.outNew)
+	p.letGo(p.outOld)
+	p.outNew, p.outOld = p.outNew[:0], p.outOld[:0]
+}
+
+// ready makes all rows that were kept due.
+func (p *process) ready() {
+	move := func(from, to *[]Cell) {
+		if len(*to) == 0 {
+			*from, *to = *to, *from
+			return
+		}
+		*to = append(*to, *from...)
+		clear(*from)
+		*from = (*from)[:0]
+	}
+	move(&p.newRows, &p.outNew)
+	move(&p.oldRows, &p.outOld)
+	p.rule.engine.dirty(p.rule)
 }
 
 func (p *process) cutRows(rows []Row, cells []Cell) []Row {

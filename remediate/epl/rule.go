@@ -149,9 +149,8 @@ func (e *Engine) Undeploy(r *Rule) {
 	if r.window != nil {
 		e.timers.cancel(&r.window.timer)
 	}
-	if r.matcher != nil && r.matcher.top != nil {
-		r.matcher.quit(r.matcher.top)
-		r.matcher.top = nil
+	if r.matcher != nil {
+		r.matcher.stop()
 	}
 }
 

@@ -106,6 +106,7 @@ func (c *patternCompiler) filter(n *node) {
 		n.site.buckets = make([]*state, buckets)
 	}
 	c.sites[kind] = append(c.sites[kind], n.site)
+	c.place(n.site, f.conds, t, kind)
 	if n.tag == "" {
 		return
 	}
@@ -115,6 +116,78 @@ func (c *patternCompiler) filter(n *node) {
 	n.slot = len(sc.tags)
 	sc.tags = append(sc.tags, tag{name: n.tag, typ: t})
 	c.kinds = append(c.kinds, kind)
+}
+
+// ranks is the order in which Esper puts the conditions of a filter (FilterSpecParamComparator).
+var ranks = map[string]int{"=": 1, "in": 2, "other": 3, "between": 4, "<": 5, "<=": 6, ">=": 7, ">": 8, "!=": 9}
+
+// place finds the index that a filter's first condition is in.
+func (c *patternCompiler) place(s *site, conds []expr, t *Type, kind int) {
+	best, what, all := 100, "", 0
+	for _, cond := range conds {
+		for _, e := range conjuncts(cond) {
+			op, prop, bound := shape(e, t)
+			all++
+			if r := ranks[op]; r < best {
+				best, what, s.bound = r, op+" "+prop, bound
+			}
+		}
+	}
+	if all == 0 {
+		return
+	}
+	s.deeper = all > 1
+	for _, o := range c.sites[kind] {
+		if o.index != nil && o.index.what == what {
+			s.index = o.index
+			return
+		}
+	}
+	s.index = &index{what: what}
+}
+
+// shape says how a condition compares a property of the event, and for an order with what number.
+func shape(e expr, t *Type) (op, prop string, bound float64) {
+	property := func(e expr) (string, bool) {
+		n, ok := e.(*name)
+		return nameOf(n, ok), ok && n.tag == "" && t.Index(n.prop) >= 0
+	}
+	turned := map[string]string{"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!="}
+	switch e := e.(type) {
+	case *binary:
+		if turned[e.op] == "" {
+			break
+		}
+		l, r, op := e.l, e.r, e.op
+		if _, ok := property(l); !ok {
+			l, r, op = r, l, turned[op]
+		}
+		p, ok := property(l)
+		if !ok {
+			break
+		}
+		c, isConstant := r.(*literal)
+		if v, ok := value(c, isConstant).Float(); ok && op != "=" && op != "!=" {
+			bound = v
+		}
+		return op, p, bound
+	case *in:
+		if p, ok := property(e.e); ok {
+			return "in", p, 0
+		}
+	case *between:
+		if p, ok := property(e.e); ok && !e.not {
+			return "between", p, 0
+		}
+	}
+	return "other", "", 0
+}
+
+func nameOf(n *name, ok bool) string {
+	if !ok {
+		return ""
+	}
+	return n.prop
 }
 
 // index takes a condition such as id = a.id for the key of a filter's listeners, so that an event finds those it fits.

@@ -1,6 +1,9 @@
 package epl
 
-import "math"
+import (
+	"math"
+	"strings"
+)
 
 // rows are what a window holds: of each row only the properties that the statement needs, a column each, in a ring that
 // grows up to a bound.
@@ -381,6 +384,14 @@ func (w *window) hand(live int, vals []Value) {
 	}
 }
 
+// first is the first row that is not of the batch that was handed on before.
+func (w *window) first() int {
+	if strings.HasSuffix(w.kind, "_batch") {
+		return w.last
+	}
+	return 0
+}
+
 // next is when a batch that is counted from ref ends.
 func (w *window) next(now int64) int64 { return now + w.period - (now-w.ref)%w.period }
 
@@ -416,8 +427,9 @@ func (w *window) release() {
 			p.fresh = append(p.fresh, r.slot(k))
 		}
 	}
-	w.last = len(p.fresh)
+	batch := len(p.fresh)
 	w.hand(-1, nil)
+	w.last = batch
 }
 
 func (w *window) time(vals []Value) (int64, bool) {
