@@ -246,7 +246,7 @@ func (f *formatter) space(i int) bool {
 	case in == 'p' && (t.is("-") || prev.is("-")): // every-distinct
 		return false
 	case t.is("["):
-		return prev.is("pattern") || in == 'p' && !prev.is("[")
+		return prev.is("pattern") || prev.is("in") || in == 'p' && !prev.is("[")
 	case t.is("("):
 		return prev.kind != tokenName || f.word(at) && !prev.is("regexp")
 	case prev.is("-") || prev.is("+"):

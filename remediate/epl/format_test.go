@@ -19,6 +19,7 @@ func TestFormatMakesTheCanonicalForm(t *testing.T) {
 		{"comments", "// first\n\n/* second */ select * // the rest\nfrom D // of it\n// last\n;// end\n", "// first\n\n/* second */\nselect * // the rest\nfrom D // of it\n    // last\n    ; // end\n"},
 		{"a column is called what is written", "select a+1,  b  as  C, (a-  /* x */ 2) from D", "select a+1, b as C, (a-  /* x */ 2)\nfrom D\n"},
 		{"words that are names", "select a.ORDER as WHERE from D as a", "select a.ORDER as WHERE\nfrom D as a\n"},
+		{"ranges", "select * from D(x in[1 : 5), y not in(-1:2 ])", "select *\nfrom D(x in [1:5), y not in (-1:2])\n"},
 		{"nothing", " \n", ""},
 		{"only a comment", " // x \n", "// x\n"},
 	} {

@@ -1,11 +1,11 @@
 package rules
 
 import (
-	"fmt"
+	"cmp"
 	"slices"
 	"strings"
-	"time"
 
+	"holdfast/remediate"
 	"holdfast/remediate/epl"
 )
 
@@ -37,46 +37,42 @@ func (r *Report) Broken() bool {
 	return slices.ContainsFunc(r.Problems, func(p Problem) bool { return !p.Warning })
 }
 
-// annotations are those that mean something, and what is in their parentheses.
-var annotations = map[string]string{
-	"name": "text", "description": "text", "severity": "severity", "clear": "text", "remind": "time", "repair": "text",
-	"partials": "number", "rows": "number", "groups": "number", "keys": "number",
-}
-
-var severities = []string{"critical", "warning", "info"}
-
-// Check compiles files and says what it thinks of the rules in them.
+// Check compiles files as a device does, and says what it thinks of the rules in them. With types of its own, which no device
+// has, annotations are not looked at.
 func Check(o Options, files []string) (*Report, error) {
 	e, err := o.engine(epl.Options{})
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{Rules: []Rule{}}
-	if r.Problems, err = load(e, files); err != nil {
+	r := &Report{Rules: []Rule{}, Problems: []Problem{}}
+	problems, err := load(e, files)
+	if err != nil {
 		return nil, err
 	}
-	names := map[string]bool{}
+	if o.Types == "" {
+		if problems, err = asDevice(files); err != nil {
+			return nil, err
+		}
+	}
+	r.Problems = append(r.Problems, problems...)
+	held := map[string]bool{} // rules whose alerts others end
 	for _, rule := range e.Rules() {
-		s := rule.Statement
-		p := rule.Plan()
-		one := Rule{Name: rule.Name, File: s.File, Line: s.Line, Types: p.Types, Kind: p.Kind, From: p.From, Rows: p.Rows, Columns: rule.Columns(),
-			Output: p.Output, Into: p.Into, MaxBytes: rule.Standing().MaxBytes}
-		for _, a := range s.Annotations {
-			if one.Annotations == nil {
-				one.Annotations = map[string]string{}
-			}
-			one.Annotations[strings.ToLower(a.Name)] = a.Value
+		if a, ok := rule.Statement.Annotation("clear"); ok {
+			held[a.Value] = true
 		}
-		if a, ok := s.Annotation("name"); ok && names[rule.Name] {
-			r.warn(s, a, fmt.Sprintf("another rule is called %s, too", rule.Name), "")
-		}
-		names[rule.Name] = true
-		r.Rules = append(r.Rules, one)
-		r.MaxBytes += one.MaxBytes
+	}
+	instances := map[string]string{}
+	for _, t := range remediate.Catalogue() {
+		instances[t.Type.Name] = t.Instance
 	}
 	for _, rule := range e.Rules() {
-		r.annotated(rule.Statement, names)
-		if trap := rule.Statement.Trap(); trap != nil {
+		one := describe(rule)
+		r.Rules = append(r.Rules, one)
+		r.MaxBytes += one.MaxBytes
+		if _, quiet := rule.Statement.Annotation("quiet"); quiet || held[rule.Name] {
+			continue // its alert is one from the first match to its end
+		}
+		if trap := rule.Statement.Trap(func(t string) string { return instances[t] }); trap != nil {
 			r.Problems = append(r.Problems, problem(trap, "", true))
 		}
 	}
@@ -84,31 +80,42 @@ func Check(o Options, files []string) (*Report, error) {
 		if a.File != b.File {
 			return slices.Index(files, a.File) - slices.Index(files, b.File)
 		}
-		return (a.Line-b.Line)*10_000 + a.Column - b.Column
+		return cmp.Or(a.Line-b.Line, a.Column-b.Column)
 	})
 	return r, nil
 }
 
-func (r *Report) warn(s *epl.Statement, a epl.Annotation, what, hint string) {
-	r.Problems = append(r.Problems, problem(s.At(a, what, hint), "", true))
-}
-
-// annotated looks at a statement's annotations. A device takes any; what it does not know means nothing to it.
-func (r *Report) annotated(s *epl.Statement, names map[string]bool) {
-	for _, a := range s.Annotations {
-		known := strings.ToLower(a.Name)
-		kind, ok := annotations[known]
-		switch {
-		case !ok:
-			r.warn(s, a, fmt.Sprintf("@%s means nothing", a.Name), suggest(known, keys(annotations), "@"))
-		case kind == "severity" && !slices.Contains(severities, a.Value):
-			r.warn(s, a, fmt.Sprintf("there is no severity %q", a.Value), "there are "+strings.Join(severities, ", "))
-		case kind == "time" && (a.Period < time.Second):
-			r.warn(s, a, fmt.Sprintf("@%s wants a time of a second or more", a.Name), "@"+known+"(1 hour)")
-		case kind == "text" && a.Value == "":
-			r.warn(s, a, fmt.Sprintf("@%s wants a text", a.Name), "@"+known+"('…')")
-		case known == "clear" && !names[a.Value]:
-			r.warn(s, a, fmt.Sprintf("there is no rule %q to be cleared", a.Value), suggest(a.Value, keys(names), ""))
+// asDevice is what a device says is wrong with rules.
+func asDevice(files []string) (problems []Problem, err error) {
+	var all []remediate.File
+	for _, path := range files {
+		text, err := ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, remediate.File{Name: path, Text: text})
+	}
+	list := []error{remediate.Check(all)}
+	if joined, ok := list[0].(interface{ Unwrap() []error }); ok {
+		list = joined.Unwrap()
+	}
+	for _, err := range list {
+		if err != nil {
+			problems = append(problems, problem(err, files[0], false))
 		}
 	}
+	return problems, nil
+}
+
+func describe(rule *epl.Rule) Rule {
+	s, p := rule.Statement, rule.Plan()
+	one := Rule{Name: rule.Name, File: s.File, Line: s.Line, Types: p.Types, Kind: p.Kind, From: p.From, Rows: p.Rows, Columns: rule.Columns(),
+		Output: p.Output, Into: p.Into, MaxBytes: rule.Standing().MaxBytes}
+	for _, a := range s.Annotations {
+		if one.Annotations == nil {
+			one.Annotations = map[string]string{}
+		}
+		one.Annotations[strings.ToLower(a.Name)] = a.Value
+	}
+	return one
 }

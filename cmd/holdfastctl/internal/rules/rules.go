@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -121,9 +122,12 @@ func load(e *epl.Engine, files []string) (problems []Problem, err error) {
 			problems = append(problems, problem(err, path, false))
 			continue
 		}
-		for _, s := range all {
-			if _, err := e.Deploy(s); err != nil {
+		for i, s := range all {
+			rules, err := e.Deploy(s)
+			if err != nil {
 				problems = append(problems, problem(err, path, false))
+			} else if _, named := s.Annotation("name"); !named { // as on a device
+				rules[0].Name = fmt.Sprintf("%s-%d", strings.TrimSuffix(filepath.Base(path), ".epl"), i+1)
 			}
 		}
 	}
