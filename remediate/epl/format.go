@@ -17,7 +17,18 @@ func Format(file, text string) (string, error) {
 	if m != nil {
 		return "", m.in(file, text)
 	}
-	f := &formatter{text: text, tokens: tokens, fresh: true}
+	f := &formatter{text: text, tokens: tokens, fresh: true, prev: make([]int, len(tokens)), next: make([]int, len(tokens))}
+	for i, last := 0, -1; i < len(tokens); i++ {
+		if f.prev[i] = last; tokens[i].kind != tokenComment {
+			last = i
+		}
+	}
+	for i, next := len(tokens)-1, 0; i >= 0; i-- {
+		if tokens[i].kind != tokenComment {
+			next = i
+		}
+		f.next[i] = next
+	}
 	for i := range tokens {
 		f.token(i)
 	}
@@ -53,6 +64,8 @@ func unchanged(tokens []token, out string) error {
 type formatter struct {
 	text   string
 	tokens []token
+	prev   []int // of each token, where the one before it is that is no comment
+	next   []int // likewise, itself or the one after it
 	b      strings.Builder
 
 	fresh  bool   // nothing of the statement was written yet
@@ -62,22 +75,12 @@ type formatter struct {
 	ended  bool   // the last token was the comment of a line
 }
 
-// before returns the token before the i-th that is no comment.
+// before returns the token before the i-th that is no comment, and where it is; -1 for none.
 func (f *formatter) before(i int) (token, int) {
-	for i--; i >= 0; i-- {
-		if f.tokens[i].kind != tokenComment {
-			return f.tokens[i], i
-		}
+	if i < 0 || f.prev[i] < 0 {
+		return token{}, -1
 	}
-	return token{}, -1
-}
-
-// after returns where the next token is that is no comment.
-func (f *formatter) after(i int) int {
-	for f.tokens[i].kind == tokenComment {
-		i++
-	}
-	return i
+	return f.tokens[f.prev[i]], f.prev[i]
 }
 
 // gap is what the text has before the i-th token.
@@ -107,7 +110,7 @@ func (f *formatter) token(i int) {
 	clause := t.kind != tokenComment && f.clause(i)
 	starts := f.fresh || clause // a comment before what begins a line begins one, too
 	if t.kind == tokenComment {
-		n := f.after(i)
+		n := f.next[i]
 		starts = starts || f.tokens[n].kind == tokenEnd || f.clause(n)
 	}
 	keep := f.column > 0 && f.own(i)

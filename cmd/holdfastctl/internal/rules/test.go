@@ -72,7 +72,11 @@ func (r *run) until(ctx context.Context, millis int64) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		r.last = min(millis, r.last+step)
+		due, ok := r.engine.Due()
+		if !ok || due > millis {
+			due = millis
+		}
+		r.last = min(millis, max(r.last, due)+step)
 		r.engine.Span(r.last)
 	}
 	return nil
