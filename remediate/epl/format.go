@@ -116,7 +116,7 @@ func (f *formatter) token(i int) {
 	keep := f.column > 0 && f.own(i)
 	switch {
 	case f.b.Len() == 0:
-	case f.ended || lines > 0 && (t.kind == tokenComment || !keep) || clause || f.fresh && t.kind != tokenComment && !t.is(";"):
+	case f.ended || lines > 0 && (t.kind == tokenComment || !keep) && !t.is(";") || clause || f.fresh && t.kind != tokenComment && !t.is(";"):
 		if keep && !f.ended {
 			f.b.WriteString(f.gap(i))
 			break

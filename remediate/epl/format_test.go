@@ -18,6 +18,8 @@ func TestFormatMakesTheCanonicalForm(t *testing.T) {
 		{"line ends of the author", "select *\nfrom pattern [\nevery a=D(cpu > 90)\n->\n  b=D\n]", "select *\nfrom pattern [\n        every a=D(cpu > 90)\n        ->\n        b=D\n    ]\n"},
 		{"comments", "// first\n\n/* second */ select * // the rest\nfrom D // of it\n// last\n;// end\n", "// first\n\n/* second */\nselect * // the rest\nfrom D // of it\n    // last\n    ; // end\n"},
 		{"a column is called what is written", "select a+1,  b  as  C, (a-  /* x */ 2) from D", "select a+1, b as C, (a-  /* x */ 2)\nfrom D\n"},
+		{"words in such a name", "select cpu > 1  AND cpu < 2, cpu > 1 AND cpu < 2 as b from D", "select cpu > 1  AND cpu < 2, cpu > 1 AND cpu < 2 as b\nfrom D\n"},
+		{"empty lines", "\n\nselect *\n\n\nfrom D\n\n\n;\n\n\n\nselect *\nfrom E", "select *\nfrom D;\n\nselect *\nfrom E\n"},
 		{"words that are names", "select a.ORDER as WHERE from D as a", "select a.ORDER as WHERE\nfrom D as a\n"},
 		{"ranges", "select * from D(x in[1 : 5), y not in(-1:2 ])", "select *\nfrom D(x in [1:5), y not in (-1:2])\n"},
 		{"nothing", " \n", ""},
