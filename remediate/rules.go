@@ -207,6 +207,12 @@ func (r *Rules) Tick() {
 	r.settle(now)
 }
 
+// Rest writes down what is open, before the agent ends.
+func (r *Rules) Rest() {
+	r.alerts.written = time.Time{}
+	r.Tick()
+}
+
 // tickPause is the least time between two ticks: timers of rules are late by no more, and a board is not woken more often.
 const tickPause = 100 * time.Millisecond
 
