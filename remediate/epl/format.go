@@ -125,8 +125,12 @@ func (f *formatter) token(i int) {
 		if lines > 1 && f.fresh {
 			f.b.WriteByte('\n')
 		}
-		if !starts {
-			f.b.WriteString(strings.Repeat("    ", 1+len(f.stack)))
+		switch deep := len(f.stack); {
+		case starts:
+		case deep == 0 && !t.is(")") && !t.is("]"): // what goes on with a clause
+			f.b.WriteString("    ")
+		default:
+			f.b.WriteString(strings.Repeat("    ", deep))
 		}
 	case keep:
 		f.b.WriteString(f.gap(i))

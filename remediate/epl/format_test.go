@@ -15,7 +15,7 @@ func TestFormatMakesTheCanonicalForm(t *testing.T) {
 			"@name('hot')\n@severity('critical')\ninsert into X\nselect a.id as id\nfrom pattern [every a=D(id = 'x', cpu >= -1)];\n\nselect *\nfrom X;\n"},
 		{"patterns", "select * from pattern [ every-distinct( a.id , 1 hour ) a = D -> ([2] b=D until timer : interval( 10 sec )) and not D(x-1 = 2) where timer:within(5 sec) -[ 3 ] > c=D while (c.x > - 1)]",
 			"select *\nfrom pattern [every-distinct(a.id, 1 hour) a=D -> ([2] b=D until timer:interval(10 sec)) and not D(x - 1 = 2) where timer:within(5 sec) -[3]> c=D while (c.x > -1)]\n"},
-		{"line ends of the author", "select *\nfrom pattern [\nevery a=D(cpu > 90)\n->\n  b=D\n]", "select *\nfrom pattern [\n        every a=D(cpu > 90)\n        ->\n        b=D\n    ]\n"},
+		{"line ends of the author", "select *\nfrom pattern [\nevery a=D(cpu > 90)\n->\n  b=D\n]", "select *\nfrom pattern [\n    every a=D(cpu > 90)\n    ->\n    b=D\n]\n"},
 		{"comments", "// first\n\n/* second */ select * // the rest\nfrom D // of it\n// last\n;// end\n", "// first\n\n/* second */\nselect * // the rest\nfrom D // of it\n    // last\n    ; // end\n"},
 		{"a column is called what is written", "select a+1,  b  as  C, (a-  /* x */ 2) from D", "select a+1, b as C, (a-  /* x */ 2)\nfrom D\n"},
 		{"words in such a name", "select cpu > 1  AND cpu < 2, cpu > 1 AND cpu < 2 as b from D", "select cpu > 1  AND cpu < 2, cpu > 1 AND cpu < 2 as b\nfrom D\n"},

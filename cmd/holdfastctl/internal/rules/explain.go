@@ -46,78 +46,81 @@ type StoppedAt struct {
 	Times     int    `json:"times"`
 }
 
+// An explainer tells what goes on in the rule of a name, or in all for no name.
+type explainer struct {
+	run
+	name     string
+	tell     func(Told)
+	outcomes map[*epl.Rule]*Outcome
+}
+
+func (x *explainer) of(rule *epl.Rule) *Outcome {
+	if x.outcomes[rule] == nil {
+		x.outcomes[rule] = &Outcome{}
+	}
+	return x.outcomes[rule]
+}
+
+func (x *explainer) wanted(rule *epl.Rule) bool { return x.name == "" || rule.Name == x.name }
+
+func (x *explainer) step(s epl.Step) {
+	if !x.wanted(s.Rule) {
+		return
+	}
+	t := Told{Time: x.time(s.Time), Rule: s.Rule.Name, Deed: string(s.Deed), Part: s.Part, Clause: s.Clause, Condition: s.Condition,
+		Count: s.Count, depth: s.Depth, null: s.Result.Null()}
+	if s.Due > 0 {
+		t.Due = x.time(s.Due)
+	}
+	for _, v := range s.Values {
+		if t.Values == nil {
+			t.Values = map[string]any{}
+		}
+		t.Values[v.Name] = number(v.Value)
+	}
+	if s.Deed == epl.Stopped {
+		x.of(s.Rule).stopped(s)
+	}
+	x.tell(t)
+}
+
+func (x *explainer) output(out epl.Output) {
+	if !x.wanted(out.Rule) {
+		return
+	}
+	x.of(out.Rule).Matches++
+	m := x.match(out)
+	x.tell(Told{Time: m.Time, Rule: m.Rule, Deed: "matches", New: m.New, Old: m.Old})
+}
+
 // Explain gives rules events and tells step by step what goes on in the one of that name, or in all for no name.
 func Explain(ctx context.Context, o Options, files []string, events *Reader, name string, rest time.Duration, tell func(Told)) ([]Outcome, error) {
-	r := &run{}
-	outcomes := map[*epl.Rule]*Outcome{}
-	of := func(rule *epl.Rule) *Outcome {
-		if outcomes[rule] == nil {
-			outcomes[rule] = &Outcome{}
-		}
-		return outcomes[rule]
-	}
-	wanted := func(rule *epl.Rule) bool { return name == "" || rule.Name == name }
-	trace := epl.NewTrace(func(s epl.Step) {
-		if !wanted(s.Rule) {
-			return
-		}
-		t := Told{Time: r.time(s.Time), Rule: s.Rule.Name, Deed: string(s.Deed), Part: s.Part, Clause: s.Clause, Condition: s.Condition,
-			Count: s.Count, depth: s.Depth, null: s.Result.Null()}
-		if s.Due > 0 {
-			t.Due = r.time(s.Due)
-		}
-		for _, v := range s.Values {
-			if t.Values == nil {
-				t.Values = map[string]any{}
-			}
-			t.Values[v.Name] = number(v.Value)
-		}
-		if s.Deed == epl.Stopped {
-			of(s.Rule).stopped(s)
-		}
-		tell(t)
-	})
-	engine, err := o.engine(epl.Options{Trace: trace, Listener: func(out epl.Output) {
-		if !wanted(out.Rule) {
-			return
-		}
-		of(out.Rule).Matches++
-		t := Told{Time: r.time(out.Time), Rule: out.Rule.Name, Deed: "matches"}
-		for _, row := range out.New {
-			t.New = append(t.New, values(out.Rule.Columns(), row))
-		}
-		for _, row := range out.Old {
-			t.Old = append(t.Old, values(out.Rule.Columns(), row))
-		}
-		tell(t)
-	}})
+	x := &explainer{name: name, tell: tell, outcomes: map[*epl.Rule]*Outcome{}}
+	engine, err := o.engine(epl.Options{Trace: epl.NewTrace(x.step), Listener: x.output})
 	if err != nil {
 		return nil, err
 	}
-	r.engine = engine
-	r.before = func(e Event) {
+	x.engine = engine
+	x.before = func(e Event) {
 		if e.Type != "" {
-			tell(Told{Time: r.time(e.Millis), Event: e.Type, Line: e.Line, Values: e.Values})
+			tell(Told{Time: x.time(e.Millis), Event: e.Type, Line: e.Line, Values: e.Values})
 		}
 	}
-	if err := r.all(ctx, files, events, rest); err != nil {
+	if err := x.all(ctx, files, events, rest); err != nil {
 		return nil, err
 	}
 	var out []Outcome
+	var names []string
 	for _, rule := range engine.Rules() {
-		if !wanted(rule) {
+		if names = append(names, rule.Name); !x.wanted(rule) {
 			continue
 		}
-		one := of(rule)
+		one := x.of(rule)
 		one.Rule, one.Holds = rule.Name, rule.Standing().Holds
 		slices.SortStableFunc(one.Stopped, func(a, b StoppedAt) int { return b.Times - a.Times })
 		out = append(out, *one)
 	}
 	if len(out) == 0 && name != "" {
-		var names []string
-		for _, rule := range engine.Rules() {
-			names = append(names, rule.Name)
-		}
 		return nil, fmt.Errorf("%w: there is no rule %q: %s", ErrOptions, name, suggest(name, names, ""))
 	}
 	return out, nil

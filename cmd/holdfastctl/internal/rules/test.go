@@ -89,6 +89,18 @@ func (r *run) time(millis int64) any {
 	return millis
 }
 
+// match is what a rule put out, as JSON has it.
+func (r *run) match(out epl.Output) Match {
+	m := Match{Rule: out.Rule.Name, Time: r.time(out.Time), New: []map[string]any{}}
+	for _, row := range out.New {
+		m.New = append(m.New, values(out.Rule.Columns(), row))
+	}
+	for _, row := range out.Old {
+		m.Old = append(m.Old, values(out.Rule.Columns(), row))
+	}
+	return m
+}
+
 // all gives the rules every event of a reader, and the time until so much after the last.
 func (r *run) all(ctx context.Context, files []string, events *Reader, rest time.Duration) error {
 	begin := func() error { return deploy(r.engine, files) }
@@ -127,15 +139,8 @@ func Test(ctx context.Context, o Options, files []string, events *Reader, rest t
 	r := &run{}
 	var told error
 	engine, err := o.engine(epl.Options{Listener: func(out epl.Output) {
-		m := Match{Rule: out.Rule.Name, Time: r.time(out.Time), New: []map[string]any{}}
-		for _, row := range out.New {
-			m.New = append(m.New, values(out.Rule.Columns(), row))
-		}
-		for _, row := range out.Old {
-			m.Old = append(m.Old, values(out.Rule.Columns(), row))
-		}
 		if r.tally.Matches++; told == nil {
-			told = match(m)
+			told = match(r.match(out))
 		}
 	}})
 	if err != nil {
