@@ -1,0 +1,566 @@
+package epl
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// An oState is a node of a pattern that is active. It is never changed: what happens to one makes another.
+type oState struct {
+	*pattern
+	id    int // which one it is, through all its changes; it grows in the order of their start
+	begin tagged
+	due   int64 // of what waits for a time; 0 for nothing
+	kids  []oKid
+	n     int // of a repeat and of withinmax: how often it came true
+	taken tagged
+	store [][]tagged      // of and: what each kid came true with
+	seen  map[int][]oSeen // of every-distinct: what each kid came true with
+	dead  bool
+}
+
+type oKid struct {
+	index int
+	*oState
+}
+
+type oSeen struct {
+	key   string
+	until int64
+}
+
+// An oSign is what a state tells its parent: that it came true, and whether it ended by that, or that it ended false.
+type oSign struct {
+	isTrue bool
+	tags   tagged
+	quit   bool
+}
+
+// An oMatcher runs a pattern: it has no state but the tree.
+type oMatcher struct {
+	top   *oState
+	last  int // the last id given
+	now   int64
+	limit func(string) (float64, bool)
+	size  int // of the tree, when it was looked at last
+}
+
+var oFalse = []oSign{{}}
+
+const oMost = 3000 // states; more are not waited for
+
+// tooLarge is the panic of an oracle that has too much to do.
+type tooLarge struct{}
+
+func (m *oMatcher) begin(p *pattern) []tagged {
+	var signs []oSign
+	m.top, signs = m.start(p, tagged{})
+	return m.matches(signs)
+}
+
+// matches are those that the top tells of.
+func (m *oMatcher) matches(signs []oSign) (out []tagged) {
+	for _, s := range signs {
+		if s.isTrue {
+			out = append(out, s.tags)
+		}
+	}
+	if m.top != nil && m.top.dead {
+		m.top = nil
+	}
+	return out
+}
+
+// leaves visits all states, the parents first.
+func (s *oState) each(do func(*oState)) {
+	if s == nil || s.dead {
+		return
+	}
+	do(s)
+	for _, k := range s.kids {
+		k.each(do)
+	}
+}
+
+func (s *oState) has(id int) (found bool) {
+	s.each(func(o *oState) { found = found || o.id == id })
+	return found
+}
+
+// event offers an event to those that listened before it came, in the order in which they began to.
+func (m *oMatcher) event(e *oEvent) (out []tagged) {
+	var hear []int
+	m.size = 0
+	m.top.each(func(s *oState) {
+		if m.size++; s.op != opFilter || s.filter.typ != e.typ {
+			return
+		}
+		scope := oScope{self: e, names: []string{s.tag, s.filter.typ}, tags: s.begin, now: m.now, limit: m.limit}
+		for _, c := range s.conds {
+			if scope.eval(c) != true {
+				return
+			}
+		}
+		hear = append(hear, s.id)
+	})
+	if m.size > oMost {
+		panic(tooLarge{})
+	}
+	slices.Sort(hear)
+	return m.tell(hear, e)
+}
+
+// times are the ids of those that are due, in that order.
+func (m *oMatcher) times(now int64) []int {
+	type at struct {
+		due int64
+		id  int
+	}
+	var due []at
+	m.top.each(func(s *oState) {
+		if s.due > 0 && s.due <= now {
+			due = append(due, at{s.due, s.id})
+		}
+	})
+	slices.SortFunc(due, func(a, b at) int { return int(a.due-b.due)*1_000_000 + a.id - b.id })
+	var out []int
+	for _, d := range due {
+		out = append(out, d.id)
+	}
+	return out
+}
+
+// tell gives an event, or with nil their time, to states one after the other, if they are still there.
+func (m *oMatcher) tell(ids []int, e *oEvent) (out []tagged) {
+	for _, id := range ids {
+		if !m.top.has(id) {
+			continue
+		}
+		var signs []oSign
+		m.top, signs = m.deliver(m.top, id, e)
+		out = append(out, m.matches(signs)...)
+	}
+	return out
+}
+
+// deliver hands an event or its time to the state with that id, and returns what becomes of the tree and what the top says.
+func (m *oMatcher) deliver(s *oState, id int, e *oEvent) (*oState, []oSign) {
+	if s.id == id {
+		c := *s
+		switch s.op {
+		case opFilter:
+			tags := s.begin
+			if s.tag != "" {
+				tags = tags.with(tagged{s.tag: e})
+			}
+			c.dead = true // its parent may know better
+			return &c, []oSign{{true, tags, true}}
+		case opInterval:
+			c.dead = true
+			return &c, []oSign{{true, s.begin, true}}
+		}
+		c.dead = true // a guard
+		return &c, oFalse
+	}
+	for i, k := range s.kids {
+		if !k.has(id) {
+			continue
+		}
+		after, signs := m.deliver(k.oState, id, e)
+		if e != nil && k.op == opFilter && (s.op == opEvery || s.op == opDistinct) { // it goes on
+			after, signs[0].quit = k.oState, false
+		}
+		c := s.copy()
+		c.kids[i].oState = after
+		return m.signs(c, after, signs)
+	}
+	panic("oracle: no such state")
+}
+
+func (s *oState) copy() *oState {
+	c := *s
+	c.kids = slices.Clone(s.kids)
+	c.store = slices.Clone(s.store)
+	c.taken = s.taken.with(nil)
+	if s.seen != nil {
+		c.seen = map[int][]oSeen{}
+		for id, keys := range s.seen {
+			c.seen[id] = keys
+		}
+	}
+	return &c
+}
+
+// signs deals with what a kid says, one after the other. The state is a copy that may be changed.
+func (m *oMatcher) signs(s, kid *oState, signs []oSign) (*oState, []oSign) {
+	var up []oSign
+	for _, sign := range signs {
+		up = append(up, m.sign(s, kid, sign)...)
+	}
+	return s, up
+}
+
+// without takes a kid out, and reports whether it was there.
+func (s *oState) without(id int) (index int, ok bool) {
+	for i, k := range s.kids {
+		if k.id == id {
+			s.kids = slices.Delete(s.kids, i, i+1)
+			return k.index, true
+		}
+	}
+	return -1, false
+}
+
+func (s *oState) indexOf(id int) (int, bool) {
+	for _, k := range s.kids {
+		if k.id == id {
+			return k.index, true
+		}
+	}
+	return -1, false
+}
+
+func (s *oState) end() { s.dead, s.kids = true, nil }
+
+func (m *oMatcher) sign(s, kid *oState, sign oSign) []oSign {
+	switch s.op {
+	case opEvery:
+		return m.every(s, kid, sign)
+	case opDistinct:
+		return m.distinct(s, kid, sign)
+	case opFollowed:
+		return m.followed(s, kid, sign)
+	case opAnd:
+		return m.and(s, kid, sign)
+	case opOr:
+		if !sign.isTrue {
+			if s.without(kid.id); len(s.kids) == 0 {
+				s.end()
+				return oFalse
+			}
+			return nil
+		}
+		if sign.quit {
+			s.end()
+		}
+		return []oSign{sign}
+	case opNot:
+		if sign.isTrue && !sign.quit {
+			return nil
+		}
+		s.without(kid.id)
+		if sign.isTrue {
+			s.end()
+			return oFalse
+		}
+		return m.sow(s, 0, s.begin)
+	case opUntil:
+		return m.until(s, kid, sign)
+	}
+	return m.guard(s, kid, sign)
+}
+
+// sow starts a kid, and deals with what that says at once.
+func (m *oMatcher) sow(s *oState, index int, tags tagged) []oSign {
+	kid, signs := m.start(s.pattern.kids[index], tags)
+	s.kids = append(s.kids, oKid{index, kid})
+	_, up := m.signs(s, kid, signs)
+	return up
+}
+
+// start makes a state of a node. Its kids' signs are dealt with while it starts.
+func (m *oMatcher) start(p *pattern, begin tagged) (*oState, []oSign) {
+	m.last++
+	s := &oState{pattern: p, id: m.last, begin: begin}
+	switch p.op {
+	case opFilter:
+		return s, nil
+	case opInterval:
+		if p.period <= 0 {
+			s.dead = true
+			return s, []oSign{{true, begin, true}}
+		}
+		s.due = m.now + p.period.Milliseconds()
+		return s, nil
+	case opEvery, opDistinct:
+		if p.op == opDistinct {
+			s.seen = map[int][]oSeen{}
+		}
+		m.again(s, nil)
+		return s, nil
+	case opFollowed:
+		return s, m.sow(s, 0, begin)
+	case opNot:
+		up := m.sow(s, 0, begin)
+		if !s.dead {
+			up = append(up, oSign{true, begin, false})
+		}
+		return s, up
+	case opAnd, opOr:
+		s.store = make([][]tagged, len(p.kids))
+		var up []oSign
+		for i := range p.kids {
+			if !s.dead {
+				up = append(up, m.sow(s, i, begin)...)
+			}
+		}
+		return s, up
+	case opUntil:
+		s.taken = tagged{}
+		var up []oSign
+		if len(p.kids) > 1 {
+			up = m.sow(s, 1, begin)
+		}
+		if !s.dead {
+			up = append(up, m.sow(s, 0, begin)...)
+		}
+		return s, up
+	case opWithin, opWithinMax:
+		s.due = m.now + p.period.Milliseconds()
+	case opWhile:
+	default:
+		panic(fmt.Sprintf("oracle: pattern %d", p.op))
+	}
+	return s, m.sow(s, 0, begin)
+}
+
+// again starts the kid of an every. One that says something while it starts is let go: it would do so for ever.
+func (m *oMatcher) again(s *oState, seen []oSeen) {
+	kid, signs := m.start(s.pattern.kids[0], s.begin)
+	if len(signs) > 0 {
+		return
+	}
+	s.kids = append(s.kids, oKid{0, kid})
+	if s.op == opDistinct {
+		s.seen[kid.id] = seen
+	}
+}
+
+func (m *oMatcher) every(s, kid *oState, sign oSign) []oSign {
+	if !sign.isTrue {
+		s.without(kid.id)
+		m.again(s, nil)
+		return nil
+	}
+	if sign.quit {
+		s.without(kid.id)
+	}
+	if kid.op != opFilter {
+		m.again(s, nil)
+	}
+	return []oSign{{true, sign.tags, false}}
+}
+
+func (m *oMatcher) distinct(s, kid *oState, sign oSign) []oSign {
+	if !sign.isTrue {
+		s.without(kid.id)
+		m.again(s, nil)
+		return nil
+	}
+	scope := oScope{tags: sign.tags, now: m.now, limit: m.limit}
+	var keys []string
+	for _, k := range s.pattern.keys {
+		keys = append(keys, oKey(scope.eval(k)))
+	}
+	key := strings.Join(keys, "|")
+	var known []oSeen
+	fresh := true
+	for _, k := range s.seen[kid.id] {
+		if k.until != 0 && k.until <= m.now {
+			continue
+		}
+		known = append(known, k)
+		fresh = fresh && k.key != key
+	}
+	if fresh {
+		k := oSeen{key: key}
+		if s.pattern.period > 0 {
+			k.until = m.now + s.pattern.period.Milliseconds()
+		}
+		known = append(known, k)
+	}
+	s.seen[kid.id] = known
+	if sign.quit {
+		s.without(kid.id)
+	}
+	if kid.op != opFilter {
+		m.again(s, slices.Clone(known))
+	}
+	if !fresh {
+		return nil
+	}
+	return []oSign{{true, sign.tags, false}}
+}
+
+// oKey is equal for values that are the same.
+func oKey(v any) string {
+	if f, ok := oFloat(v); ok {
+		return fmt.Sprintf("%v", f+0)
+	}
+	return fmt.Sprintf("%T %q", v, fmt.Sprint(v))
+}
+
+func (m *oMatcher) followed(s, kid *oState, sign oSign) []oSign {
+	index, ok := s.indexOf(kid.id)
+	if !ok {
+		return nil
+	}
+	if !sign.isTrue {
+		if s.without(kid.id); len(s.kids) == 0 {
+			s.end()
+			return oFalse
+		}
+		return nil
+	}
+	if sign.quit {
+		s.without(kid.id)
+	}
+	next := index + 1
+	if next == len(s.pattern.kids) {
+		quit := len(s.kids) == 0
+		if quit {
+			s.end()
+		}
+		return []oSign{{true, sign.tags, quit}}
+	}
+	if s.limits != nil && s.limits[next] > 0 {
+		waiting := 0
+		for _, k := range s.kids {
+			if k.index == next {
+				waiting++
+			}
+		}
+		if waiting >= s.limits[next] {
+			return nil
+		}
+	}
+	return m.sow(s, next, sign.tags)
+}
+
+func (m *oMatcher) and(s, kid *oState, sign oSign) []oSign {
+	index, ok := s.indexOf(kid.id)
+	if !ok {
+		return nil
+	}
+	if !sign.isTrue {
+		s.end()
+		return oFalse
+	}
+	if sign.quit {
+		s.without(kid.id)
+	}
+	ways := []tagged{sign.tags}
+	for i, stored := range s.store {
+		if i == index {
+			continue
+		}
+		var more []tagged
+		for _, w := range ways {
+			for _, t := range stored {
+				more = append(more, w.with(t))
+			}
+		}
+		ways = more
+	}
+	quit := len(ways) > 0
+	for _, k := range s.kids {
+		quit = quit && k.op == opNot
+	}
+	s.store[index] = append(slices.Clone(s.store[index]), sign.tags)
+	if len(ways) > oMost {
+		panic(tooLarge{})
+	}
+	if quit {
+		s.end()
+	}
+	var up []oSign
+	for _, w := range ways {
+		up = append(up, oSign{true, w, quit})
+	}
+	return up
+}
+
+func (m *oMatcher) until(s, kid *oState, sign oSign) []oSign {
+	index, ok := s.indexOf(kid.id)
+	if !ok {
+		return nil
+	}
+	if !sign.isTrue {
+		s.end()
+		return oFalse
+	}
+	if sign.quit {
+		s.without(kid.id)
+	}
+	if index == 1 {
+		s.end()
+		if s.lo >= 0 && s.n < s.lo {
+			return oFalse
+		}
+		return []oSign{{true, sign.tags.with(s.taken), true}}
+	}
+	s.n++
+	for _, tag := range oTags(s.pattern.kids[0]) {
+		have, _ := s.taken[tag].([]*oEvent)
+		switch e := sign.tags[tag].(type) {
+		case *oEvent:
+			s.taken[tag] = append(slices.Clone(have), e)
+		case []*oEvent:
+			s.taken[tag] = append(slices.Clone(have), e...)
+		}
+	}
+	more := s.hi < 0 || s.n < s.hi
+	switch {
+	case s.lo >= 0 && s.lo == s.hi && s.n == s.lo:
+		s.end()
+		return []oSign{{true, sign.tags.with(s.taken), true}}
+	case sign.quit && more:
+		return m.sow(s, 0, s.begin)
+	case !sign.quit && !more:
+		s.without(kid.id)
+	}
+	return nil
+}
+
+// oTags are the tags of a pattern, in the order in which they are written.
+func oTags(p *pattern) (out []string) {
+	if p.op == opFilter && p.tag != "" {
+		out = append(out, p.tag)
+	}
+	for _, k := range p.kids {
+		out = append(out, oTags(k)...)
+	}
+	return out
+}
+
+func (m *oMatcher) guard(s, kid *oState, sign oSign) []oSign {
+	if _, ok := s.indexOf(kid.id); !ok {
+		return nil
+	}
+	if !sign.isTrue {
+		s.end()
+		return oFalse
+	}
+	if sign.quit {
+		s.without(kid.id)
+		s.due = 0
+	}
+	pass := true
+	switch s.op {
+	case opWithinMax:
+		s.n++
+		pass = s.n <= s.most
+	case opWhile:
+		scope := oScope{tags: sign.tags, now: m.now, limit: m.limit}
+		pass = scope.eval(s.cond) == true
+	}
+	if !pass {
+		s.end()
+		return oFalse
+	}
+	if sign.quit {
+		s.end()
+	}
+	return []oSign{sign}
+}
