@@ -8,7 +8,7 @@ import (
 // oAggregate reports whether a call is an aggregate: min and max of one thing are.
 func oAggregate(e *call) bool {
 	switch e.fn {
-	case "avg", "sum", "count", "stddev", "median", "avedev":
+	case "avg", "sum", "count", "stddev", "median", "avedev", "rate":
 		return true
 	case "min", "max":
 		return len(e.args) == 1
@@ -20,6 +20,9 @@ func oAggregate(e *call) bool {
 func (s *oScope) aggregate(e *call) any {
 	if e.star {
 		return int64(len(s.rows))
+	}
+	if e.fn == "rate" {
+		return s.rate(e)
 	}
 	var all []any
 	for _, r := range s.rows {
@@ -89,4 +92,21 @@ func oStatistic(fn string, all []any) any {
 		return fs[len(fs)/2]
 	}
 	return (fs[len(fs)/2-1] + fs[len(fs)/2]) / 2
+}
+
+// rate is how many came within a time, once there was that much time.
+func (s *oScope) rate(e *call) any {
+	f, _ := oFloat(s.eval(e.args[0]))
+	n, long := 0.0, false
+	for _, r := range s.rows {
+		if r.when > s.now-int64(f*1000) {
+			n++
+		} else {
+			long = true
+		}
+	}
+	if !long {
+		return nil
+	}
+	return n / f
 }

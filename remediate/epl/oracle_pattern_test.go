@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // An oState is a node of a pattern that is active. It is never changed: what happens to one makes another.
@@ -44,11 +45,14 @@ type oMatcher struct {
 	now   int64
 	limit func(string) (float64, bool)
 	size  int // of the tree, when it was looked at last
+
+	path   oDue   // of the state that is being dealt with
+	ghosts []oDue // guards that ended false by what they guard: their time still comes (as observed)
 }
 
 var oFalse = []oSign{{}}
 
-const oMost = 3000 // states; more are not waited for
+const oMost = 10_000 // states; more are not waited for
 
 // tooLarge is the panic of an oracle that has too much to do.
 type tooLarge struct{}
@@ -72,7 +76,7 @@ func (m *oMatcher) matches(signs []oSign) (out []tagged) {
 	return out
 }
 
-// leaves visits all states, the parents first.
+// each visits all states, the parents first.
 func (s *oState) each(do func(*oState)) {
 	if s == nil || s.dead {
 		return
@@ -83,14 +87,24 @@ func (s *oState) each(do func(*oState)) {
 	}
 }
 
-func (s *oState) has(id int) (found bool) {
-	s.each(func(o *oState) { found = found || o.id == id })
-	return found
+func (s *oState) has(id int) bool {
+	if s == nil || s.dead {
+		return false
+	}
+	if s.id == id {
+		return true
+	}
+	for _, k := range s.kids {
+		if k.has(id) {
+			return true
+		}
+	}
+	return false
 }
 
 // event offers an event to those that listened before it came, in the order in which they began to.
 func (m *oMatcher) event(e *oEvent) (out []tagged) {
-	var hear []int
+	var hear, last []int // a filter without conditions is told behind those with some
 	m.size = 0
 	m.top.each(func(s *oState) {
 		if m.size++; s.op != opFilter || s.filter.typ != e.typ {
@@ -102,50 +116,134 @@ func (m *oMatcher) event(e *oEvent) (out []tagged) {
 				return
 			}
 		}
+		if len(s.conds) == 0 {
+			last = append(last, s.id)
+			return
+		}
 		hear = append(hear, s.id)
 	})
 	if m.size > oMost {
 		panic(tooLarge{})
 	}
 	slices.Sort(hear)
-	return m.tell(hear, e)
+	slices.Sort(last)
+	return m.tell(append(hear, last...), e)
 }
 
-// times are the ids of those that are due, in that order.
-func (m *oMatcher) times(now int64) []int {
-	type at struct {
-		due int64
-		id  int
-	}
-	var due []at
-	m.top.each(func(s *oState) {
-		if s.due > 0 && s.due <= now {
-			due = append(due, at{s.due, s.id})
+// An oDue is a state whose time has come, behind all it is below.
+type oDue []*oState
+
+// times are those that are due, in that order.
+func (m *oMatcher) times(now int64) (due []oDue) {
+	var look func(s *oState, above oDue)
+	look = func(s *oState, above oDue) {
+		if s == nil || s.dead {
+			return
 		}
+		path := append(slices.Clone(above), s)
+		if s.due > 0 && s.due <= now {
+			due = append(due, path)
+		}
+		for _, k := range s.kids {
+			look(k.oState, path)
+		}
+	}
+	look(m.top, nil)
+	for _, g := range m.ghosts {
+		if g[len(g)-1].due <= now {
+			due = append(due, g)
+		}
+	}
+	m.ghosts = slices.DeleteFunc(m.ghosts, func(g oDue) bool { return g[len(g)-1].due <= now })
+	slices.SortFunc(due, func(a, b oDue) int {
+		x, y := a[len(a)-1], b[len(b)-1]
+		if x.due != y.due {
+			return int(x.due - y.due)
+		}
+		return x.id - y.id
 	})
-	slices.SortFunc(due, func(a, b at) int { return int(a.due-b.due)*1_000_000 + a.id - b.id })
-	var out []int
-	for _, d := range due {
-		out = append(out, d.id)
+	return due
+}
+
+// time lets all that is due have its time, also that which ended by what was due before it: it has been woken already. Of
+// such a one its parents hear, the first that is still active as of any other.
+func (m *oMatcher) time(now int64) (out []tagged) {
+	for _, path := range m.times(now) {
+		leaf := path[len(path)-1]
+		if m.top.has(leaf.id) {
+			out = append(out, m.tell([]int{leaf.id}, nil)...)
+			continue
+		}
+		signs := oFalse
+		if leaf.op == opInterval || leaf.op == opAt {
+			signs = []oSign{{true, leaf.begin, true}}
+		}
+		out = append(out, m.late(path[:len(path)-1], leaf, signs)...)
 	}
 	return out
 }
 
-// tell gives an event, or with nil their time, to states one after the other, if they are still there.
+func (m *oMatcher) late(above oDue, kid *oState, signs []oSign) []tagged {
+	for i := len(above) - 1; i >= 0 && len(signs) > 0; i-- {
+		s := above[i]
+		if m.top.has(s.id) {
+			m.path = nil
+			m.top, signs = m.inject(m.top, s.id, kid, signs)
+			return m.matches(signs)
+		}
+		if s.op == opEvery || s.op == opDistinct {
+			return nil
+		}
+		m.path = slices.Clone(above[:i+1])
+		s = s.copy()
+		s.end()
+		s.due = 0
+		s, signs = m.signs(s, kid, signs)
+		kid = s
+	}
+	return m.matches(signs)
+}
+
+// inject has the state with that id deal with signs of a kid that it does not have any more.
+func (m *oMatcher) inject(s *oState, id int, kid *oState, signs []oSign) (*oState, []oSign) {
+	defer m.below(s)()
+	if s.id == id {
+		return m.signs(s.copy(), kid, signs)
+	}
+	for i, k := range s.kids {
+		if !k.has(id) {
+			continue
+		}
+		after, up := m.inject(k.oState, id, kid, signs)
+		c := s.copy()
+		c.kids[i].oState = after
+		return m.signs(c, after, up)
+	}
+	panic("oracle: no such state")
+}
+
+// tell gives an event, or with nil its time, to states one after the other, if they are still there.
 func (m *oMatcher) tell(ids []int, e *oEvent) (out []tagged) {
 	for _, id := range ids {
 		if !m.top.has(id) {
 			continue
 		}
 		var signs []oSign
+		m.path = nil
 		m.top, signs = m.deliver(m.top, id, e)
 		out = append(out, m.matches(signs)...)
 	}
 	return out
 }
 
+func (m *oMatcher) below(s *oState) func() {
+	m.path = append(slices.Clone(m.path), s)
+	return func() { m.path = m.path[:len(m.path)-1] }
+}
+
 // deliver hands an event or its time to the state with that id, and returns what becomes of the tree and what the top says.
 func (m *oMatcher) deliver(s *oState, id int, e *oEvent) (*oState, []oSign) {
+	defer m.below(s)()
 	if s.id == id {
 		c := *s
 		switch s.op {
@@ -156,7 +254,7 @@ func (m *oMatcher) deliver(s *oState, id int, e *oEvent) (*oState, []oSign) {
 			}
 			c.dead = true // its parent may know better
 			return &c, []oSign{{true, tags, true}}
-		case opInterval:
+		case opInterval, opAt:
 			c.dead = true
 			return &c, []oSign{{true, s.begin, true}}
 		}
@@ -283,6 +381,9 @@ func (m *oMatcher) start(p *pattern, begin tagged) (*oState, []oSign) {
 		}
 		s.due = m.now + p.period.Milliseconds()
 		return s, nil
+	case opAt:
+		s.due = oNext(p.cron, m.now)
+		return s, nil
 	case opEvery, opDistinct:
 		if p.op == opDistinct {
 			s.seen = map[int][]oSeen{}
@@ -402,15 +503,15 @@ func oKey(v any) string {
 }
 
 func (m *oMatcher) followed(s, kid *oState, sign oSign) []oSign {
-	index, ok := s.indexOf(kid.id)
-	if !ok {
-		return nil
-	}
 	if !sign.isTrue {
 		if s.without(kid.id); len(s.kids) == 0 {
 			s.end()
 			return oFalse
 		}
+		return nil
+	}
+	index, ok := s.indexOf(kid.id)
+	if !ok {
 		return nil
 	}
 	if sign.quit {
@@ -439,13 +540,13 @@ func (m *oMatcher) followed(s, kid *oState, sign oSign) []oSign {
 }
 
 func (m *oMatcher) and(s, kid *oState, sign oSign) []oSign {
-	index, ok := s.indexOf(kid.id)
-	if !ok {
-		return nil
-	}
 	if !sign.isTrue {
 		s.end()
 		return oFalse
+	}
+	index, ok := s.indexOf(kid.id)
+	if !ok {
+		return nil
 	}
 	if sign.quit {
 		s.without(kid.id)
@@ -482,13 +583,13 @@ func (m *oMatcher) and(s, kid *oState, sign oSign) []oSign {
 }
 
 func (m *oMatcher) until(s, kid *oState, sign oSign) []oSign {
-	index, ok := s.indexOf(kid.id)
-	if !ok {
-		return nil
-	}
 	if !sign.isTrue {
 		s.end()
 		return oFalse
+	}
+	index, ok := s.indexOf(kid.id)
+	if !ok {
+		return nil
 	}
 	if sign.quit {
 		s.without(kid.id)
@@ -535,12 +636,15 @@ func oTags(p *pattern) (out []string) {
 }
 
 func (m *oMatcher) guard(s, kid *oState, sign oSign) []oSign {
-	if _, ok := s.indexOf(kid.id); !ok {
-		return nil
-	}
 	if !sign.isTrue {
+		if s.due > m.now && len(m.path) > 0 && m.path[len(m.path)-1].id == s.id {
+			m.ghosts = append(m.ghosts, slices.Clone(m.path))
+		}
 		s.end()
 		return oFalse
+	}
+	if _, ok := s.indexOf(kid.id); !ok {
+		return nil
 	}
 	if sign.quit {
 		s.without(kid.id)
@@ -563,4 +667,20 @@ func (m *oMatcher) guard(s, kid *oState, sign oSign) []oSign {
 		s.end()
 	}
 	return []oSign{sign}
+}
+
+// oNext is the next second that timer:at names, looked for second by second; the time is since 1970 in UTC.
+func oNext(c *cron, now int64) int64 {
+	for t := now/1000 + 1; t < now/1000+40*24*3600; t++ {
+		at := time.Unix(t, 0).UTC()
+		is := [6]int{at.Minute(), at.Hour(), at.Day(), int(at.Month()), int(at.Weekday()), at.Second()}
+		due := true
+		for i, v := range is {
+			due = due && c.fields[i]>>v&1 == 1
+		}
+		if due {
+			return t * 1000
+		}
+	}
+	return 0
 }

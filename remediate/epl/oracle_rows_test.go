@@ -262,9 +262,9 @@ func (r *oRule) collectGroups(fresh, gone []*oRow) {
 			r.groups = append(r.groups, k)
 		}
 		r.reps[k] = row
-		if r.rstream() && r.before[k] == nil {
-			if was := r.make(row, false); was != nil {
-				r.before[k] = was
+		was, ok := r.before[k] // of output last null counts too, when having did not let it through
+		if r.rstream() && (!ok || was == nil && r.output.which == "all") {
+			if r.before[k] = r.make(row, false); !ok {
 				r.beforeOrder = append(r.beforeOrder, k)
 			}
 		}
@@ -371,9 +371,7 @@ func (r *oRule) show(force bool) {
 	case which == "snapshot":
 		news, olds = r.snapshot(), nil
 		force = true
-	case r.style == total && which == "last":
-		add(&news, r.make(nil, true))
-	case r.style == total && which == "all":
+	case r.style == total && (which == "last" || which == "all"):
 		if len(news) == 0 {
 			add(&news, r.make(nil, true))
 		}
@@ -386,11 +384,9 @@ func (r *oRule) show(force bool) {
 		}
 		if which == "all" && r.rstream() {
 			for _, k := range r.groups {
-				if r.before[k] == nil {
-					if row := r.make(r.reps[k], false); row != nil {
-						r.before[k] = row
-						r.beforeOrder = append(r.beforeOrder, k)
-					}
+				if _, ok := r.before[k]; !ok {
+					r.before[k] = r.make(r.reps[k], false)
+					r.beforeOrder = append(r.beforeOrder, k)
 				}
 			}
 		}
@@ -407,15 +403,24 @@ func (r *oRule) show(force bool) {
 
 // snapshot is what the window holds now.
 func (r *oRule) snapshot() (out []orow) {
-	if r.style == total {
+	switch {
+	case r.style == total:
 		add(&out, r.make(nil, true))
 		return out
+	case r.style == perGroup && r.window == nil:
+		for _, k := range r.order {
+			add(&out, r.make(r.known[k], true))
+		}
+		return out
 	}
-	if r.window == nil {
-		return nil
+	listed := r.arrived // without a window, the last event
+	if r.window != nil {
+		listed = r.window.listed()
+	} else if len(listed) > 0 {
+		listed = listed[len(listed)-1:]
 	}
 	var rows []*oRow
-	for _, row := range r.window.listed() {
+	for _, row := range listed {
 		if r.where == nil || r.scope(row).eval(r.where) == true {
 			rows = append(rows, row)
 		}

@@ -230,6 +230,9 @@ func (r *oRule) next() (due int64) {
 	}
 	if r.matcher != nil {
 		r.matcher.top.each(func(s *oState) { soon(s.due) })
+		for _, g := range r.matcher.ghosts {
+			soon(g[len(g)-1].due)
+		}
 	}
 	return due
 }
@@ -254,7 +257,7 @@ func (r *oRule) time() {
 	at := r.due
 	if r.matcher != nil {
 		r.matcher.now = now
-		r.matched(r.matcher.tell(r.matcher.times(now), nil))
+		r.matched(r.matcher.time(now))
 	}
 	if r.window != nil {
 		if t := r.window.next(); t > 0 && t <= now {
