@@ -35,6 +35,7 @@ type group struct {
 	stamp  uint64  // of the call that touched it last
 	times  []int64 // of rate
 	since  uint64  // of output: which interval it was touched in
+	told   uint64  // likewise: in which what it was was told
 	quiet  int64   // of output first: until when
 	shown  bool    // of output all: it was touched once
 }

@@ -1,25 +1,22 @@
 package epl
 
-import "slices"
-
 // A process makes rows of what comes and leaves, as the select clause says: for each event, for each group that changed, or
 // one for all (Esper Reference, appendix "Event Representations and Output"). It also keeps to the output clause.
 type process struct {
-	rule    *Rule
-	style   style
-	cols    []fn
-	names   []string
-	kinds   []Kind
-	tags    []int // of a column that is a pattern's event or events: the tag; -1 for others
-	order   []fn
-	desc    []bool
-	where   fn
-	having  fn
-	aggs    *aggregates
-	by      []fn
-	needsEv bool
-	ir, r   bool // irstream, rstream
-	early   []*earlier
+	rule   *Rule
+	style  style
+	cols   []fn
+	names  []string
+	kinds  []Kind
+	tags   []int // of a column that is a pattern's event or events: the tag; -1 for others
+	order  []fn
+	desc   []bool
+	where  fn
+	having fn
+	aggs   *aggregates
+	by     []fn
+	ir, r  bool // irstream, rstream
+	early  []*earlier
 
 	groups pool[group]
 	all    []*group // by number
@@ -50,10 +47,12 @@ type process struct {
 	lap     uint64 // how often there was output
 
 	newRows, oldRows []Cell // each as wide as stride
+	outNew, outOld   []Cell // those that are due
 	rowsNew, rowsOld []Row
 	stride           int
+	events           bool // some column is an event
 	bare             bool // a row without columns has a cell nevertheless
-	kept             bool // of output last: what was before is kept
+	forced           bool // the listener is called without rows
 }
 
 type style uint8
@@ -65,51 +64,6 @@ const (
 	perGroup                 // a row for each group that changed
 	eachGrouped              // a row for each event, with what its group comes to
 )
-
-// A Cell is what a row has in one column: a value, or of a pattern an event or the events of a repeat.
-type Cell struct {
-	v    Value
-	held *held
-	list bool
-}
-
-// Value is null for events.
-func (c Cell) Value() Value { return c.v }
-
-// Events returns the events; many says that the tag is a repeat's.
-func (c Cell) Events() (all []Event, many bool) {
-	if c.held == nil {
-		return nil, c.list
-	}
-	if c.held.item == nil {
-		return []Event{{c.held}}, false
-	}
-	all = make([]Event, c.held.n)
-	for l := c.held; l != nil; l = l.prev {
-		all[l.n-1] = Event{l.item}
-	}
-	return all, true
-}
-
-// An Event is one that a pattern held.
-type Event struct{ h *held }
-
-// Number is the event's, as Engine.Send returned it.
-func (e Event) Number() uint64 { return e.h.id }
-
-// Type is its type.
-func (e Event) Type() *Type { return e.h.of.typ }
-
-// Value is that of a property, by its index. Only the events of select * have all; what a statement does not use is null.
-func (e Event) Value(property int) Value {
-	if i := slices.Index(e.h.of.need, property); i >= 0 {
-		return e.h.vals[i]
-	}
-	return Value{}
-}
-
-// A Row is the cells of Rule.Columns.
-type Row []Cell
 
 // load puts a row's values where expressions look for them.
 func (p *process) load(id int) {
@@ -141,7 +95,7 @@ func (p *process) groupOf() *group {
 	p.keys = p.keys[:0]
 	h := uint64(0)
 	for _, f := range p.by {
-		v := f.v(&p.env)
+		v := kept(f.v(&p.env))
 		p.keys = append(p.keys, v)
 		h = h*31 + hash(v)
 	}
@@ -159,17 +113,15 @@ func (p *process) groupOf() *group {
 	}
 	g := p.groups.get()
 	if g == nil {
+		p.sweep()
+		g = p.groups.get()
+	}
+	if g == nil {
 		p.rule.overflows++
 		return nil
 	}
-	g.keys = g.keys[:0]
-	for _, v := range p.keys {
-		if v.kind == Text {
-			v.text = string([]byte(cut(v.text)))
-		}
-		g.keys = append(g.keys, v)
-	}
-	g.hash, g.refs, g.since, g.quiet, g.shown, g.stamp = h, 0, 0, 0, false, 0
+	g.keys = append(g.keys[:0], p.keys...)
+	g.hash, g.refs, g.since, g.quiet, g.shown, g.stamp, g.told = h, 0, 0, 0, false, 0, 0
 	if k := len(p.spare); k > 0 {
 		g.number, p.spare = p.spare[k-1], p.spare[:k-1]
 		p.all[g.number] = g
@@ -272,9 +224,28 @@ func (p *process) run() {
 	p.condition(came, went)
 	if p.rule.window != nil && len(p.by) > 0 {
 		for _, g := range p.touch {
-			if g.refs == 0 && !g.shown && p.all[g.number] == g { // an output may have dropped it
-				p.drop(g)
+			if p.all[g.number] == g { // an output may have dropped it
+				p.empty(g)
 			}
+		}
+	}
+}
+
+// empty drops a group without rows, unless the output clause still needs to know of it.
+func (p *process) empty(g *group) {
+	if g.refs == 0 && !g.shown && g.since != p.lap && g.quiet <= p.env.now {
+		p.drop(g)
+	}
+}
+
+// sweep drops what has become empty.
+func (p *process) sweep() {
+	if p.rule.window == nil {
+		return
+	}
+	for _, g := range p.all {
+		if g != nil {
+			p.empty(g)
 		}
 	}
 }
@@ -301,311 +272,6 @@ func (p *process) touched(g *group) {
 	}
 }
 
-// before makes the rows that say what was.
-func (p *process) before() {
-	if !p.ir && !p.r || p.style != total && p.style != perGroup {
-		return
-	}
-	e := &p.env
-	e.old = true
-	defer func() { e.old = false }()
-	if p.out == nil || p.out.which == "" {
-		for _, g := range p.touch {
-			p.row(g)
-		}
-		return
-	}
-	switch p.out.which {
-	case "last":
-		for _, g := range p.touch {
-			if g.since != p.lap {
-				p.row(g)
-			}
-		}
-	case "all":
-		if p.kept {
-			return
-		}
-		p.kept = true
-		if p.style == total {
-			p.row(p.one)
-			return
-		}
-		for _, g := range p.all {
-			if g != nil && (g.shown || g.stamp == p.stamp) {
-				p.row(g)
-			}
-		}
-	case "first":
-		for _, g := range p.touch {
-			if p.open(g) {
-				p.row(g)
-			}
-		}
-	}
-}
-
-// open reports whether output first lets a group through now.
-func (p *process) open(g *group) bool {
-	if p.style == total || p.style == eachTotal {
-		return !p.shut
-	}
-	if p.out.events > 0 {
-		return g.quiet == 0
-	}
-	return g.quiet <= p.env.now
-}
-
-// after makes the rows that say what is.
-func (p *process) after() {
-	e := &p.env
-	switch p.style {
-	case total, perGroup:
-		for _, g := range p.touch {
-			switch {
-			case p.out == nil, p.out.which == "":
-				p.row(g)
-			case p.out.which == "first":
-				if p.open(g) && p.row(g) {
-					p.close(g)
-				}
-			default:
-				g.since, g.shown = p.lap, p.out.which == "all"
-			}
-		}
-	case eachTotal, eachGrouped:
-		for i, id := range p.fresh {
-			if g := p.mine[i]; g != nil {
-				p.load(id)
-				p.event(g)
-			}
-		}
-		e.old = true
-		for i, id := range p.left {
-			if g := p.mine[len(p.fresh)+i]; g != nil {
-				p.load(id)
-				p.event(g)
-			}
-		}
-		e.old = false
-	}
-}
-
-func (p *process) close(g *group) {
-	if p.style == total || p.style == eachTotal || p.style == plain {
-		p.shut = true
-		return
-	}
-	g.quiet = p.env.now + max(1, p.out.period.Milliseconds())
-}
-
-// event makes the row of the event in env, by the output clause.
-func (p *process) event(g *group) {
-	if p.out == nil {
-		p.row(g)
-		return
-	}
-	switch p.out.which {
-	case "first":
-		if g == nil && !p.shut || g != nil && p.open(g) {
-			if p.row(g) && !p.env.old {
-				p.close(g)
-			}
-		}
-	case "last":
-		p.last(g)
-	case "snapshot":
-	default:
-		p.row(g)
-		if g != nil && p.out.which == "all" {
-			g.since, g.shown = p.lap, true
-		}
-	}
-}
-
-// last makes a row that takes the place of the one before.
-func (p *process) last(g *group) {
-	at := &p.newRows
-	if p.env.old {
-		at = &p.oldRows
-	}
-	n := len(*at)
-	if !p.row(g) || len(*at) == n {
-		return
-	}
-	for i := 0; i+p.stride <= n; i += p.stride {
-		same := true
-		if g != nil && p.style == eachGrouped {
-			same = (*at)[i+p.stride-1].v.bits == uint64(g.number)
-		}
-		if same {
-			p.letGo((*at)[i : i+p.stride])
-			copy((*at)[i:], (*at)[n:n+p.stride])
-			*at = (*at)[:n]
-			return
-		}
-	}
-}
-
-// row appends a row to those that come or go, if having allows it; it reports whether.
-func (p *process) row(g *group) bool {
-	e := &p.env
-	if e.old && !p.ir && !p.r {
-		return false
-	}
-	if !e.old && p.r {
-		return true
-	}
-	if e.g = g; !isTrue(p.having, e) {
-		return false
-	}
-	at := &p.newRows
-	if e.old {
-		at = &p.oldRows
-	}
-	if len(*at) >= p.rule.bounds.Rows*p.stride {
-		p.rule.overflows++
-		return false
-	}
-	for i := range p.cols {
-		if t := p.tags[i]; t >= 0 {
-			h := e.tags[t]
-			if h != nil {
-				h.refs++
-			}
-			*at = append(*at, Cell{held: h, list: p.rule.matcher.tags[t].many})
-			continue
-		}
-		*at = append(*at, Cell{v: as(p.cols[i].v(e), p.cols[i].kind)})
-	}
-	for i := range p.order {
-		*at = append(*at, Cell{v: p.order[i].v(e)})
-	}
-	if p.bare {
-		*at = append(*at, Cell{})
-	}
-	if p.style == eachGrouped {
-		*at = append(*at, Cell{v: Value{bits: uint64(g.number)}})
-	}
-	return true
-}
-
-func (p *process) letGo(cells []Cell) {
-	for i := range cells {
-		if cells[i].held != nil {
-			p.rule.matcher.release(cells[i].held)
-		}
-		cells[i] = Cell{}
-	}
-}
-
-// condition counts events for the output clause, and outputs when it is time for it.
-func (p *process) condition(came, went int) {
-	if p.out != nil && p.out.period > 0 && !p.started && came+went > 0 && (p.out.which != "first" || len(p.by) == 0) {
-		p.started, p.begun = true, p.rule.engine.now
-		p.rule.engine.timers.arm(&p.timer, p.begun+p.out.period.Milliseconds())
-	}
-	switch {
-	case p.out == nil:
-		p.rule.engine.dirty(p.rule)
-	case p.out.which == "first":
-		p.rule.engine.dirty(p.rule)
-		if p.out.events > 0 {
-			p.came, p.went = p.came+came, p.went+went
-			if p.came >= p.out.events || p.went >= p.out.events {
-				p.came, p.went, p.shut = 0, 0, false
-				for _, g := range p.all {
-					if g != nil {
-						g.quiet = 0
-					}
-				}
-			}
-		}
-	case p.out.events > 0:
-		p.came, p.went = p.came+came, p.went+went
-		if p.came >= p.out.events || p.went >= p.out.events {
-			p.came, p.went = 0, 0
-			p.tick()
-		}
-	}
-}
-
-// due is an output whose time has come.
-func (p *process) due() {
-	e := p.rule.engine
-	period := p.out.period.Milliseconds()
-	e.timers.arm(&p.timer, e.now+period-(e.now-p.begun)%period)
-	p.tick()
-}
-
-// tick outputs what the clause says is due at regular times.
-func (p *process) tick() {
-	e := &p.env
-	e.now, e.old = p.rule.engine.now, false
-	switch p.out.which {
-	case "first":
-		p.shut = false
-		return
-	case "last", "all":
-		switch p.style {
-		case total:
-			p.row(p.one)
-		case perGroup:
-			for _, g := range p.all {
-				if g != nil && (g.since == p.lap || g.shown) {
-					p.row(g)
-				}
-			}
-		}
-	case "snapshot":
-		p.snapshot()
-	}
-	p.lap++
-	p.kept = false
-	p.rule.engine.dirty(p.rule)
-	if p.rule.window != nil && len(p.by) > 0 {
-		for _, g := range p.all {
-			if g != nil && g.refs == 0 && !g.shown {
-				p.drop(g)
-			}
-		}
-	}
-}
-
-// snapshot makes rows of what the window holds.
-func (p *process) snapshot() {
-	w := p.rule.window
-	switch p.style {
-	case total:
-		p.row(p.one)
-		return
-	case perGroup:
-		for _, g := range p.all {
-			if g != nil && (g.refs > 0 || w == nil) {
-				p.row(g)
-			}
-		}
-		return
-	}
-	if w == nil {
-		return
-	}
-	for k := range w.rows.n {
-		id := w.rows.slot(k)
-		p.load(id)
-		switch p.style {
-		case plain:
-			if isTrue(p.where, &p.env) {
-				p.row(nil)
-			}
-		default:
-			if g := p.counts(id); g != nil {
-				p.row(g)
-			}
-		}
-	}
-}
-
 // scan gives do the numbers of a group's rows, the oldest first.
 func (p *process) scan(a *aggregate, g *group, do func(float64)) {
 	w := p.rule.window
@@ -622,106 +288,4 @@ func (p *process) scan(a *aggregate, g *group, do func(float64)) {
 		}
 	}
 	p.env.ev, p.env.row = ev, row
-}
-
-// look is prev and prior of the row in e.
-func (p *process) look(c *earlier, e *env) Value {
-	w := p.rule.window
-	if c.prior && e.row == p.live && !e.old {
-		if c.n < len(c.ring) {
-			return c.ring[c.n]
-		}
-		return Value{}
-	}
-	if w == nil || e.row < 0 || e.old {
-		return Value{}
-	}
-	r, first := w.rows, 0
-	k := e.row - r.head
-	if k < 0 {
-		k += r.size
-	}
-	if w.kind == "length_batch" || w.kind == "time_batch" || w.kind == "ext_timed_batch" {
-		first = len(p.left)
-	}
-	if k-c.n < first {
-		return Value{}
-	}
-	r.load(r.slot(k-c.n), p.second)
-	return c.arg.v(&env{ev: p.second, now: e.now})
-}
-
-// arrived remembers of an event what prior looks back to.
-func (p *process) arrived(vals []Value) {
-	for _, c := range p.early {
-		if c.prior {
-			if len(c.ring) <= c.n {
-				c.ring = append(c.ring, Value{})
-			}
-			copy(c.ring[1:], c.ring)
-			e := env{ev: vals, now: p.rule.engine.now}
-			if c.ring[0] = c.arg.v(&e); c.ring[0].kind == Text {
-				c.ring[0].text = cut(c.ring[0].text)
-			}
-		}
-	}
-}
-
-// flush gives the listener what has come together.
-func (p *process) flush() {
-	if len(p.newRows) == 0 && len(p.oldRows) == 0 {
-		return
-	}
-	fresh, old := p.newRows, p.oldRows
-	if p.r {
-		fresh, old = old, nil
-	}
-	out := Output{Rule: p.rule, Time: p.rule.engine.now}
-	p.rowsNew, p.rowsOld = p.cutRows(p.rowsNew[:0], fresh), p.cutRows(p.rowsOld[:0], old)
-	out.New, out.Old = p.rowsNew, p.rowsOld
-	p.rule.matches += uint64(len(out.New))
-	e := p.rule.engine
-	if e.Listener != nil && len(out.New)+len(out.Old) > 0 {
-		e.Listener(out)
-	}
-	if p.rule.into != nil {
-		for _, r := range out.New {
-			e.route(p.rule, r)
-		}
-	}
-	p.letGo(p.newRows)
-	p.letGo(p.oldRows)
-	p.newRows, p.oldRows = p.newRows[:0], p.oldRows[:0]
-}
-
-func (p *process) cutRows(rows []Row, cells []Cell) []Row {
-	n := len(p.cols)
-	for i := 0; i < len(cells); i += p.stride {
-		rows = append(rows, Row(cells[i:i+p.stride:i+p.stride]))
-	}
-	if len(p.order) > 0 {
-		slices.SortStableFunc(rows, func(a, b Row) int {
-			for i := range p.order {
-				x, y := a[n+i].v, b[n+i].v
-				c, ok := ordered(x, y, x.kind == Double || y.kind == Double)
-				switch {
-				case !ok && x.kind == None && y.kind != None: // null is the least
-					c = -1
-				case !ok && y.kind == None && x.kind != None:
-					c = 1
-				}
-				if p.desc[i] {
-					c = -c
-				}
-				if c != 0 {
-					return c
-				}
-			}
-			return 0
-		})
-	}
-	for i := range rows {
-		rows[i] = rows[i][:n:n]
-	}
-	return rows
 }

@@ -49,7 +49,7 @@ func (c *patternCompiler) needs(tag, prop int) int {
 }
 
 func (c *patternCompiler) node(p *pattern, index int) *node {
-	n := &node{pattern: p, index: index, slot: -1}
+	n := &node{pattern: p, op: p.op, period: p.period, index: index, slot: -1}
 	if c.count++; c.count > maxNodes {
 		throw(p.at, "", "a pattern of more than %d parts", maxNodes)
 	}
@@ -83,7 +83,37 @@ func (c *patternCompiler) node(p *pattern, index int) *node {
 	if p.cond != nil {
 		n.test = sc.cond(p.cond)
 	}
+	return fused(n)
+}
+
+// fused makes one state of an absence, and of a filter with a deadline, which mean the same.
+func fused(n *node) *node {
+	switch n.op {
+	case opWithin:
+		if f := n.kids[0]; f.op == opFilter {
+			return f.as(opTimely, n)
+		}
+	case opAnd:
+		if len(n.kids) != 2 {
+			break
+		}
+		wait, not := n.kids[0], n.kids[1]
+		if wait.op == opNot {
+			wait, not = not, wait
+		}
+		if wait.op == opInterval && wait.period > 0 && not.op == opNot && not.kids[0].op == opFilter {
+			f := not.kids[0].as(opAbsent, n)
+			f.slot, f.period = -1, wait.period
+			return f
+		}
+	}
 	return n
+}
+
+// as makes a filter something else, in the place of n.
+func (f *node) as(op patternOp, n *node) *node {
+	f.pattern, f.op, f.period, f.index = n.pattern, op, n.period, n.index
+	return f
 }
 
 func (c *patternCompiler) filter(n *node) {
@@ -91,7 +121,7 @@ func (c *patternCompiler) filter(n *node) {
 	t := sc.eventType(f.typ, f.at)
 	kind := c.kind(t)
 	own := *sc
-	own.typ, own.self = t, n.tag
+	own.typ, own.self, own.alias = t, n.tag, f.typ
 	for _, cond := range f.conds {
 		for _, e := range conjuncts(cond) {
 			f := own.cond(e)
@@ -101,11 +131,15 @@ func (c *patternCompiler) filter(n *node) {
 			n.conds = append(n.conds, f)
 		}
 	}
+	if t := c.rule.engine.Trace; t != nil {
+		t.terms(&own, n, f.conds)
+	}
 	n.site = &site{node: n}
 	if n.key.v != nil {
 		n.site.buckets = make([]*state, buckets)
 	}
 	c.sites[kind] = append(c.sites[kind], n.site)
+	c.place(n.site, f.conds, t, kind)
 	if n.tag == "" {
 		return
 	}
@@ -115,6 +149,78 @@ func (c *patternCompiler) filter(n *node) {
 	n.slot = len(sc.tags)
 	sc.tags = append(sc.tags, tag{name: n.tag, typ: t})
 	c.kinds = append(c.kinds, kind)
+}
+
+// ranks is the order in which Esper puts the conditions of a filter (FilterSpecParamComparator).
+var ranks = map[string]int{"=": 1, "in": 2, "other": 3, "between": 4, "<": 5, "<=": 6, ">=": 7, ">": 8, "!=": 9}
+
+// place finds the index that a filter's first condition is in.
+func (c *patternCompiler) place(s *site, conds []expr, t *Type, kind int) {
+	best, what, all := 100, "", 0
+	for _, cond := range conds {
+		for _, e := range conjuncts(cond) {
+			op, prop, bound := shape(e, t)
+			all++
+			if r := ranks[op]; r < best {
+				best, what, s.bound = r, op+" "+prop, bound
+			}
+		}
+	}
+	if all == 0 {
+		return
+	}
+	s.deeper = all > 1
+	for _, o := range c.sites[kind] {
+		if o.index != nil && o.index.what == what {
+			s.index = o.index
+			return
+		}
+	}
+	s.index = &index{what: what}
+}
+
+// shape says how a condition compares a property of the event, and for an order with what number.
+func shape(e expr, t *Type) (op, prop string, bound float64) {
+	property := func(e expr) (string, bool) {
+		n, ok := e.(*name)
+		return nameOf(n, ok), ok && n.tag == "" && t.Index(n.prop) >= 0
+	}
+	turned := map[string]string{"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!="}
+	switch e := e.(type) {
+	case *binary:
+		if turned[e.op] == "" {
+			break
+		}
+		l, r, op := e.l, e.r, e.op
+		if _, ok := property(l); !ok {
+			l, r, op = r, l, turned[op]
+		}
+		p, ok := property(l)
+		if !ok {
+			break
+		}
+		c, isConstant := r.(*literal)
+		if v, ok := value(c, isConstant).Float(); ok && op != "=" && op != "!=" {
+			bound = v
+		}
+		return op, p, bound
+	case *in:
+		if p, ok := property(e.e); ok {
+			return "in", p, 0
+		}
+	case *between:
+		if p, ok := property(e.e); ok && !e.not {
+			return "between", p, 0
+		}
+	}
+	return "other", "", 0
+}
+
+func nameOf(n *name, ok bool) string {
+	if !ok {
+		return ""
+	}
+	return n.prop
 }
 
 // index takes a condition such as id = a.id for the key of a filter's listeners, so that an event finds those it fits.

@@ -20,6 +20,7 @@ type armed struct {
 	t     *timer
 	order uint64
 	rule  *Rule
+	life  uint64 // of the state
 }
 
 func (t *timer) before(o *timer) bool { return t.due < o.due || t.due == o.due && t.order < o.order }
@@ -119,7 +120,11 @@ func (ts *timers) take(out []armed, now int64) []armed {
 		order := t.order
 		ts.cancel(t)
 		t.order = order
-		out = append(out, armed{t, order, t.rule})
+		a := armed{t: t, order: order, rule: t.rule}
+		if t.state != nil {
+			a.life = t.state.life
+		}
+		out = append(out, a)
 	}
 	return out
 }

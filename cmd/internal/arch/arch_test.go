@@ -30,7 +30,8 @@ var plan = map[string]string{
 	"collectors": "board",
 	"actuators":  "board board/strict",
 	"agent/link": "board board/strict agent/shadow",
-	"agent":      "board board/strict collectors actuators agent/link agent/shadow agent/spool agent/digest",
+	"remediate":  "board board/strict collectors remediate/epl",
+	"agent":      "board board/strict collectors actuators remediate agent/link agent/shadow agent/spool agent/digest",
 	"update":     "board board/strict update/bsdiff update/trust",
 	// drivers: import nouns, are imported by cmd alone
 	"board/linux":         "board board/strict board/loaders",
