@@ -187,7 +187,6 @@ func (m *oMatcher) late(above oDue, kid *oState, signs []oSign) []tagged {
 	for i := len(above) - 1; i >= 0 && len(signs) > 0; i-- {
 		s := above[i]
 		if m.top.has(s.id) {
-			m.path = nil
 			m.top, signs = m.inject(m.top, s.id, kid, signs)
 			return m.matches(signs)
 		}
@@ -206,74 +205,66 @@ func (m *oMatcher) late(above oDue, kid *oState, signs []oSign) []tagged {
 
 // inject has the state with that id deal with signs of a kid that it does not have any more.
 func (m *oMatcher) inject(s *oState, id int, kid *oState, signs []oSign) (*oState, []oSign) {
-	defer m.below(s)()
-	if s.id == id {
-		return m.signs(s.copy(), kid, signs)
-	}
-	for i, k := range s.kids {
-		if !k.has(id) {
-			continue
-		}
-		after, up := m.inject(k.oState, id, kid, signs)
-		c := s.copy()
-		c.kids[i].oState = after
-		return m.signs(c, after, up)
-	}
-	panic("oracle: no such state")
+	after, up, _ := m.reach(s, nil, id, func(s *oState) (*oState, []oSign) { return m.signs(s.copy(), kid, signs) })
+	return after, up
 }
 
 // tell gives an event, or with nil its time, to states one after the other, if they are still there.
 func (m *oMatcher) tell(ids []int, e *oEvent) (out []tagged) {
 	for _, id := range ids {
-		if !m.top.has(id) {
-			continue
+		after, signs, ok := m.reach(m.top, nil, id, func(s *oState) (*oState, []oSign) { return m.deliver(s, e) })
+		if ok {
+			m.top = after
+			out = append(out, m.matches(signs)...)
 		}
-		var signs []oSign
-		m.path = nil
-		m.top, signs = m.deliver(m.top, id, e)
-		out = append(out, m.matches(signs)...)
 	}
 	return out
 }
 
-func (m *oMatcher) below(s *oState) func() {
-	m.path = append(slices.Clone(m.path), s)
-	return func() { m.path = m.path[:len(m.path)-1] }
-}
-
-// deliver hands an event or its time to the state with that id, and returns what becomes of the tree and what the top says.
-func (m *oMatcher) deliver(s *oState, id int, e *oEvent) (*oState, []oSign) {
-	defer m.below(s)()
+// reach lets do happen to the state with that id, and those above it hear of it. It returns what becomes of the tree and
+// what the top says.
+func (m *oMatcher) reach(s *oState, above oDue, id int, do func(*oState) (*oState, []oSign)) (*oState, []oSign, bool) {
+	if s == nil || s.dead {
+		return s, nil, false
+	}
+	path := append(above[:len(above):len(above)], s)
 	if s.id == id {
-		c := *s
-		switch s.op {
-		case opFilter:
-			tags := s.begin
-			if s.tag != "" {
-				tags = tags.with(tagged{s.tag: e})
-			}
-			c.dead = true // its parent may know better
-			return &c, []oSign{{true, tags, true}}
-		case opInterval, opAt:
-			c.dead = true
-			return &c, []oSign{{true, s.begin, true}}
-		}
-		c.dead = true // a guard
-		return &c, oFalse
+		m.path = path
+		after, signs := do(s)
+		return after, signs, true
 	}
 	for i, k := range s.kids {
-		if !k.has(id) {
+		after, signs, ok := m.reach(k.oState, path, id, do)
+		if !ok {
 			continue
 		}
-		after, signs := m.deliver(k.oState, id, e)
-		if e != nil && k.op == opFilter && (s.op == opEvery || s.op == opDistinct) { // it goes on
+		if k.op == opFilter && (s.op == opEvery || s.op == opDistinct) { // it goes on
 			after, signs[0].quit = k.oState, false
 		}
 		c := s.copy()
 		c.kids[i].oState = after
-		return m.signs(c, after, signs)
+		m.path = path
+		after, signs = m.signs(c, after, signs)
+		return after, signs, true
 	}
-	panic("oracle: no such state")
+	return s, nil, false
+}
+
+// deliver hands an event or its time to a state that waits for it.
+func (m *oMatcher) deliver(s *oState, e *oEvent) (*oState, []oSign) {
+	c := *s
+	c.dead = true // of a filter, its parent may know better
+	switch s.op {
+	case opFilter:
+		tags := s.begin
+		if s.tag != "" {
+			tags = tags.with(tagged{s.tag: e})
+		}
+		return &c, []oSign{{true, tags, true}}
+	case opInterval, opAt:
+		return &c, []oSign{{true, s.begin, true}}
+	}
+	return &c, oFalse // a guard
 }
 
 func (s *oState) copy() *oState {
