@@ -1,6 +1,7 @@
 package epl
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,8 +55,8 @@ var oFalse = []oSign{{}}
 
 const oMost = 10_000 // states; more are not waited for
 
-// tooLarge is the panic of an oracle that has too much to do.
-type tooLarge struct{}
+// errTooLarge is the panic of an oracle that has too much to do.
+var errTooLarge = errors.New("too many states")
 
 func (m *oMatcher) begin(p *pattern) []tagged {
 	var signs []oSign
@@ -123,7 +124,7 @@ func (m *oMatcher) event(e *oEvent) (out []tagged) {
 		hear = append(hear, s.id)
 	})
 	if m.size > oMost {
-		panic(tooLarge{})
+		panic(errTooLarge)
 	}
 	slices.Sort(hear)
 	slices.Sort(last)
@@ -561,7 +562,7 @@ func (m *oMatcher) and(s, kid *oState, sign oSign) []oSign {
 	}
 	s.store[index] = append(slices.Clone(s.store[index]), sign.tags)
 	if len(ways) > oMost {
-		panic(tooLarge{})
+		panic(errTooLarge)
 	}
 	if quit {
 		s.end()

@@ -217,6 +217,9 @@ func (r *oRule) feed(fresh, gone []*oRow) {
 
 // tell gives rows to the listener, with force even none.
 func (r *oRule) tell(news, olds []orow, force bool) {
+	if r.stream == "rstream" {
+		news, olds = olds, nil
+	}
 	if len(news)+len(olds) == 0 && !force {
 		return
 	}
@@ -370,7 +373,6 @@ func (r *oRule) show(force bool) {
 		return
 	case which == "snapshot":
 		news, olds = r.snapshot(), nil
-		force = true
 	case r.style == total && (which == "last" || which == "all"):
 		if len(news) == 0 {
 			add(&news, r.make(nil, true))

@@ -190,6 +190,7 @@ func (r *oRule) arrive(e *oEvent) {
 		return
 	}
 	r.feed(r.window.arrive(row, r.oracle.now))
+	r.window.settle()
 }
 
 // flush calls the listeners, and deals with the events that statements made.
@@ -200,9 +201,6 @@ func (o *oracle) flush() {
 		}
 		news, olds := r.newRows, r.oldRows
 		r.calls, r.newRows, r.oldRows = false, nil, nil
-		if r.stream == "rstream" {
-			news, olds = olds, nil
-		}
 		o.call(oCall{time: o.now, statement: r.name, news: news, olds: olds})
 		if r.insert != "" {
 			for _, row := range news {
@@ -266,6 +264,7 @@ func (r *oRule) time() {
 				tick = false
 			}
 			r.feed(r.window.time(now))
+			r.window.settle()
 		}
 	}
 	if tick {

@@ -11,6 +11,8 @@ type oWindow struct {
 
 	current []*oRow // of batches: what was not handed on yet, and what was last
 	last    []*oRow
+	after   []*oRow // what came after the batch that is being handed on
+	handing bool
 	begun   bool
 	ref     int64
 	due     int64 // 0 for nothing
@@ -110,6 +112,8 @@ func (w *oWindow) arrive(r *oRow, now int64) (fresh, gone []*oRow) {
 		if t >= w.ref+w.period() {
 			fresh, gone = w.release()
 			w.ref = t - (t-w.ref)%w.period()
+			w.after = append(w.after, r)
+			return fresh, gone
 		}
 		w.current = append(w.current, r)
 		return fresh, gone
@@ -124,10 +128,16 @@ func (w *oWindow) arrive(r *oRow, now int64) (fresh, gone []*oRow) {
 
 func (w *oWindow) boundary(now int64) int64 { return now + w.period() - (now-w.ref)%w.period() }
 
+// release hands a batch on. It is what the window holds until it is dealt with.
 func (w *oWindow) release() (fresh, gone []*oRow) {
-	fresh, gone = w.current, w.last
-	w.current, w.last = nil, w.current
-	return fresh, gone
+	w.handing = true
+	return w.current, w.last
+}
+
+func (w *oWindow) settle() {
+	if w.handing {
+		w.current, w.last, w.after, w.handing = w.after, w.current, nil, false
+	}
 }
 
 // changed compares what is held with what was.
