@@ -45,15 +45,15 @@ type oMatcher struct {
 	last  int // the last id given
 	now   int64
 	limit func(string) (float64, bool)
-	size  int // of the tree, when it was looked at last
+	size  int  // of the tree, when it was looked at last
+	most  int  // states; more are not waited for
+	vague bool // something came about of which nothing was observed
 
 	path   oDue   // of the state that is being dealt with
 	ghosts []oDue // guards that ended false by what they guard: their time still comes (as observed)
 }
 
 var oFalse = []oSign{{}}
-
-const oMost = 10_000 // states; more are not waited for
 
 // errTooLarge is the panic of an oracle that has too much to do.
 var errTooLarge = errors.New("too many states")
@@ -123,7 +123,7 @@ func (m *oMatcher) event(e *oEvent) (out []tagged) {
 		}
 		hear = append(hear, s.id)
 	})
-	if m.size > oMost {
+	if m.size > m.most {
 		panic(errTooLarge)
 	}
 	slices.Sort(hear)
@@ -169,7 +169,11 @@ func (m *oMatcher) times(now int64) (due []oDue) {
 // time lets all that is due have its time, also that which ended by what was due before it: it has been woken already. Of
 // such a one its parents hear, the first that is still active as of any other.
 func (m *oMatcher) time(now int64) (out []tagged) {
-	for _, path := range m.times(now) {
+	due := m.times(now)
+	if len(due) > m.most {
+		panic(errTooLarge)
+	}
+	for _, path := range due {
 		leaf := path[len(path)-1]
 		if m.top.has(leaf.id) {
 			out = append(out, m.tell([]int{leaf.id}, nil)...)
@@ -192,8 +196,10 @@ func (m *oMatcher) late(above oDue, kid *oState, signs []oSign) []tagged {
 			return m.matches(signs)
 		}
 		if s.op == opEvery || s.op == opDistinct {
+			m.vague = true
 			return nil
 		}
+		m.vague = m.vague || s.op != opOr || signs[0].isTrue
 		m.path = slices.Clone(above[:i+1])
 		s = s.copy()
 		s.end()
@@ -201,6 +207,7 @@ func (m *oMatcher) late(above oDue, kid *oState, signs []oSign) []tagged {
 		s, signs = m.signs(s, kid, signs)
 		kid = s
 	}
+	m.vague = m.vague || len(signs) > 0
 	return m.matches(signs)
 }
 
@@ -285,7 +292,8 @@ func (s *oState) copy() *oState {
 // signs deals with what a kid says, one after the other. The state is a copy that may be changed.
 func (m *oMatcher) signs(s, kid *oState, signs []oSign) (*oState, []oSign) {
 	var up []oSign
-	for _, sign := range signs {
+	for i, sign := range signs {
+		m.vague = m.vague || s.dead && i > 0 && s.op != opFollowed && s.op != opAnd // it has ended by the one before
 		up = append(up, m.sign(s, kid, sign)...)
 	}
 	return s, up
@@ -451,6 +459,7 @@ func (m *oMatcher) distinct(s, kid *oState, sign oSign) []oSign {
 		m.again(s, nil)
 		return nil
 	}
+	m.vague = m.vague || len(s.kids) > 1 // each with what it saw
 	scope := oScope{tags: sign.tags, now: m.now, limit: m.limit}
 	var keys []string
 	for _, k := range s.pattern.keys {
@@ -561,7 +570,7 @@ func (m *oMatcher) and(s, kid *oState, sign oSign) []oSign {
 		quit = quit && k.op == opNot
 	}
 	s.store[index] = append(slices.Clone(s.store[index]), sign.tags)
-	if len(ways) > oMost {
+	if len(ways) > m.most {
 		panic(errTooLarge)
 	}
 	if quit {
@@ -649,7 +658,9 @@ func (m *oMatcher) guard(s, kid *oState, sign oSign) []oSign {
 		pass = s.n <= s.most
 	case opWhile:
 		scope := oScope{tags: sign.tags, now: m.now, limit: m.limit}
-		pass = scope.eval(s.cond) == true
+		v := scope.eval(s.cond)
+		m.vague = m.vague || v == nil
+		pass = v == true
 	}
 	if !pass {
 		s.end()

@@ -91,6 +91,9 @@ func (r *oRule) make(row *oRow, isNew bool) orow {
 		return nil
 	}
 	out := orow{}
+	if r.style == eachGrouped {
+		out[groupKey] = r.key(row)
+	}
 	for _, c := range r.columns {
 		if c.tag != "" {
 			out[c.name] = row.tags[c.tag]
@@ -223,6 +226,9 @@ func (r *oRule) tell(news, olds []orow, force bool) {
 	if len(news)+len(olds) == 0 && !force {
 		return
 	}
+	for _, row := range append(slices.Clone(news), olds...) {
+		delete(row, groupKey)
+	}
 	r.calls = true
 	r.newRows = append(r.newRows, news...)
 	r.oldRows = append(r.oldRows, olds...)
@@ -244,19 +250,25 @@ func (r *oRule) collect(fresh, gone []*oRow) {
 		r.collectGroups(fresh, gone)
 	default:
 		news, olds := r.view(fresh, gone)
-		if which == "last" && r.style != eachGrouped {
-			if len(news) > 0 {
-				r.news = nil
-				news = news[len(news)-1:]
-			}
-			if len(olds) > 0 {
-				r.olds = nil
-				olds = olds[len(olds)-1:]
-			}
-		}
 		r.news, r.olds = append(r.news, news...), append(r.olds, olds...)
+		if which == "last" {
+			r.news, r.olds = r.latest(r.news), r.latest(r.olds)
+		}
 	}
 }
+
+// latest keeps the last row, or that of each group.
+func (r *oRule) latest(rows []orow) (out []orow) {
+	for i, row := range rows {
+		if !slices.ContainsFunc(rows[i+1:], func(o orow) bool { return o[groupKey] == row[groupKey] }) {
+			out = append(out, row)
+		}
+	}
+	return out
+}
+
+// groupKey is a column of rows that are one of a group's events; it is taken out before they are told.
+const groupKey = "\x00group"
 
 func (r *oRule) collectGroups(fresh, gone []*oRow) {
 	one := func(row *oRow, do func(*oRow)) {

@@ -13,6 +13,7 @@ type oracle struct {
 	queue []*oEvent
 	limit func(string) (float64, bool)
 	call  func(oCall)
+	most  int // states of a pattern
 }
 
 // An oCall is one call of a listener, of the oracle or of the engine.
@@ -42,7 +43,7 @@ func (o *oracle) deploy(name string, s *Statement) *oRule {
 	}
 	o.rules = append(o.rules, r)
 	if s.from.pattern != nil {
-		r.matcher = &oMatcher{now: o.now, limit: o.limit}
+		r.matcher = &oMatcher{now: o.now, limit: o.limit, most: o.most}
 		r.matched(r.matcher.begin(s.from.pattern))
 		o.flush()
 	}

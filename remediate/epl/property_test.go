@@ -16,7 +16,7 @@ func (c *recording) engineSays() (calls []oCall, full bool, err error) {
 	types := c.types()
 	step := 0
 	names := map[uint64]string{}
-	o := Options{Bounds: Bounds{Partials: 50_000, Rows: 50_000}}
+	o := Options{Bounds: Bounds{Partials: 10_000, Rows: 10_000}}
 	for _, t := range types {
 		o.Types = append(o.Types, t)
 	}
@@ -107,7 +107,7 @@ func cellsOf(r *Rule, rows []Row, names map[uint64]string) (out []orow) {
 	return out
 }
 
-// disagree says how the engine and the oracle differ; comparable is false when one had too much to do.
+// disagree says how the engine and the oracle differ; comparable is false when one had too much to do, or nobody knows.
 func (c *recording) disagree() (d string, comparable bool) {
 	calls, full, err := c.engineSays()
 	if err != nil {
@@ -116,7 +116,10 @@ func (c *recording) disagree() (d string, comparable bool) {
 	if full {
 		return "", false
 	}
-	want, err := c.replayed()
+	want, vague, err := c.replayed(300)
+	if vague {
+		return "", false
+	}
 	if err != nil {
 		if strings.Contains(err.Error(), errTooLarge.Error()) {
 			return "", false
@@ -205,8 +208,33 @@ func TestEngineDoesWhatTheOracleDoes(t *testing.T) {
 			t.Fatalf("and that is enough, after %d rounds", i+1)
 		}
 	}
-	t.Logf("%d rounds, of which %d put something out and %d were too large", n, spoke, skipped)
+	t.Logf("%d rounds, of which %d put something out and %d were too large or unclear", n, spoke, skipped)
 	if spoke < n/3 || skipped > n/10 {
-		t.Errorf("of %d rounds %d put something out and %d were too large: that tests little", n, spoke, skipped)
+		t.Errorf("of %d rounds %d put something out and %d were too large or unclear: that tests little", n, spoke, skipped)
+	}
+}
+
+// What the two once did not agree on.
+func TestOnceWrong(t *testing.T) {
+	d := func(id string, cpu float64, n int32) recorded {
+		return recorded{Ev: "e", Type: "D", P: map[string]any{"id": id, "cpu": cpu, "n": n}}
+	}
+	later := int64(5000)
+	for _, tt := range []struct {
+		name, statement string
+		steps           []recorded
+	}{
+		{"the median of what unique replaces", "select irstream median(cpu) as v from D#unique(id)", []recorded{d("x", 70, 0), d("x", 43, 0)}},
+		{"a row that where keeps out takes the place of one that was counted", "select irstream count(*) as v, median(cpu) as w from D#unique(id) where cpu > 20",
+			[]recorded{d("x", 30, 0), d("x", 10, 0), d("x", 50, 0), d("y", 60, 0)}},
+		{"the number of a group that is gone is another's", "select irstream id, cpu, sum(cpu) as v from D#length(1) group by id output last every 3 events",
+			[]recorded{d("x", 50, 0), d("z", 55, 0), d("y", 5, 0)}},
+		{"a snapshot when rows leave", "select cpu from D#time(3 sec) output snapshot every 2 events", []recorded{d("x", 1, 0), d("x", 2, 0), {Span: &later}}},
+	} {
+		c := &recording{Types: randomTypes, Steps: append([]recorded{{Deploy: []string{"s"}}}, tt.steps...)}
+		c.Statements = append(c.Statements, struct{ Name, EPL string }{"s", tt.statement})
+		if d, _ := c.disagree(); d != "" {
+			t.Errorf("%s: %s\n%s", tt.name, d, c)
+		}
 	}
 }
