@@ -85,14 +85,14 @@ func (c *recording) types() map[string]*Type {
 }
 
 // replayed is what the oracle says of a recording, with up to so many states of a pattern; vague is true when that includes what nobody observed.
-func (c *recording) replayed(most int) (calls []oCall, vague bool, err error) {
+func (c *recording) replayed(most int, turned bool) (calls []oCall, vague bool, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%v", r)
 		}
 	}()
 	step := 0
-	o := &oracle{types: c.types(), most: most}
+	o := &oracle{types: c.types(), most: most, turned: turned}
 	o.call = func(c oCall) {
 		c.step = step
 		calls = append(calls, c)
@@ -238,6 +238,10 @@ func differ(got, want []string) string {
 
 // The oracle is worth something if it agrees with what was observed.
 func TestOracleAgreesWithObservations(t *testing.T) {
+	most, large := 1000, 0
+	if os.Getenv("HOLDFAST_EPL_ROUNDS") != "" { // there is time
+		most = 10_000
+	}
 	for _, file := range []string{"own", "grammar"} {
 		agree, all := 0, recordings(t, file)
 		for i := range all {
@@ -246,8 +250,13 @@ func TestOracleAgreesWithObservations(t *testing.T) {
 			for _, e := range c.Expect {
 				want = append(want, oCall{e.At, e.T, e.Stmt, asRows(e.New), asRows(e.Old)})
 			}
-			calls, _, err := c.replayed(10_000)
+			calls, _, err := c.replayed(most, false)
 			d := ""
+			if err != nil && err.Error() == errTooLarge.Error() {
+				t.Logf("%s: %v", c.ID, err)
+				large++
+				continue
+			}
 			if err != nil {
 				d = err.Error()
 			} else {
@@ -260,5 +269,8 @@ func TestOracleAgreesWithObservations(t *testing.T) {
 			t.Errorf("%s: the oracle says %s was observed\n\t%s", c.ID, d, c.Statements[len(c.Statements)-1].EPL)
 		}
 		t.Logf("%s: %d of %d agree", file, agree, len(all))
+	}
+	if large > 1 {
+		t.Errorf("%d cases have more than %d states: that tests little", large, most)
 	}
 }

@@ -41,13 +41,14 @@ type oSign struct {
 
 // An oMatcher runs a pattern: it has no state but the tree.
 type oMatcher struct {
-	top   *oState
-	last  int // the last id given
-	now   int64
-	limit func(string) (float64, bool)
-	size  int  // of the tree, when it was looked at last
-	most  int  // states; more are not waited for
-	vague bool // something came about of which nothing was observed
+	top    *oState
+	last   int // the last id given
+	now    int64
+	limit  func(string) (float64, bool)
+	size   int  // of the tree, when it was looked at last
+	most   int  // states; more are not waited for
+	turned bool // those that began to listen last are told first
+	vague  bool // something came about of which nothing was observed
 
 	path   oDue   // of the state that is being dealt with
 	ghosts []oDue // guards that ended false by what they guard: their time still comes (as observed)
@@ -128,6 +129,10 @@ func (m *oMatcher) event(e *oEvent) (out []tagged) {
 	}
 	slices.Sort(hear)
 	slices.Sort(last)
+	if m.turned { // to find out whether the order matters
+		slices.Reverse(hear)
+		slices.Reverse(last)
+	}
 	return m.tell(append(hear, last...), e)
 }
 
@@ -192,6 +197,7 @@ func (m *oMatcher) late(above oDue, kid *oState, signs []oSign) []tagged {
 	for i := len(above) - 1; i >= 0 && len(signs) > 0; i-- {
 		s := above[i]
 		if m.top.has(s.id) {
+			m.vague = m.vague || s.op != opEvery
 			m.top, signs = m.inject(m.top, s.id, kid, signs)
 			return m.matches(signs)
 		}

@@ -268,7 +268,7 @@ func (w *writer) windowed(typ string) string {
 	if grouped && strings.Contains(out, "first") && (plain || strings.Contains(out, "events")) {
 		return s
 	}
-	seldom := strings.Contains(out, "last") || strings.Contains(out, "all") || strings.Contains(out, "first") && strings.Contains(out, "events")
+	seldom := strings.Contains(out, "last") || strings.Contains(out, "all") || strings.Contains(out, "first") && (!grouped || strings.Contains(out, "events"))
 	if win == "" && plain && strings.Contains(out, "snapshot") || having != "" && seldom {
 		return s
 	}

@@ -7,13 +7,14 @@ import (
 
 // An oracle runs statements over a stream that is known as a whole.
 type oracle struct {
-	now   int64
-	types map[string]*Type
-	rules []*oRule
-	queue []*oEvent
-	limit func(string) (float64, bool)
-	call  func(oCall)
-	most  int // states of a pattern
+	now    int64
+	types  map[string]*Type
+	rules  []*oRule
+	queue  []*oEvent
+	limit  func(string) (float64, bool)
+	call   func(oCall)
+	most   int  // states of a pattern
+	turned bool // see oMatcher
 }
 
 // An oCall is one call of a listener, of the oracle or of the engine.
@@ -43,7 +44,7 @@ func (o *oracle) deploy(name string, s *Statement) *oRule {
 	}
 	o.rules = append(o.rules, r)
 	if s.from.pattern != nil {
-		r.matcher = &oMatcher{now: o.now, limit: o.limit, most: o.most}
+		r.matcher = &oMatcher{now: o.now, limit: o.limit, most: o.most, turned: o.turned}
 		r.matched(r.matcher.begin(s.from.pattern))
 		o.flush()
 	}

@@ -14,6 +14,11 @@ import (
 // engineSays is what the engine makes of a recording. full is true when something did not fit: then it need not agree.
 func (c *recording) engineSays() (calls []oCall, full bool, err error) {
 	types := c.types()
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("it panics: %v", r)
+		}
+	}()
 	step := 0
 	names := map[uint64]string{}
 	o := Options{Bounds: Bounds{Partials: 10_000, Rows: 10_000}}
@@ -116,7 +121,7 @@ func (c *recording) disagree() (d string, comparable bool) {
 	if full {
 		return "", false
 	}
-	want, vague, err := c.replayed(300)
+	want, vague, err := c.replayed(300, false)
 	if vague {
 		return "", false
 	}
@@ -127,6 +132,10 @@ func (c *recording) disagree() (d string, comparable bool) {
 		return "the oracle: " + err.Error(), true
 	}
 	if d := differ(lines(calls), lines(want)); d != "" {
+		other, _, err := c.replayed(300, true)
+		if err != nil || differ(lines(other), lines(want)) != "" { // the order of filters matters, which the oracle does not know
+			return "", false
+		}
 		return "the engine says " + strings.Replace(d, "where", "the oracle:", 1), true
 	}
 	return "", true
@@ -230,6 +239,8 @@ func TestOnceWrong(t *testing.T) {
 		{"the number of a group that is gone is another's", "select irstream id, cpu, sum(cpu) as v from D#length(1) group by id output last every 3 events",
 			[]recorded{d("x", 50, 0), d("z", 55, 0), d("y", 5, 0)}},
 		{"a snapshot when rows leave", "select cpu from D#time(3 sec) output snapshot every 2 events", []recorded{d("x", 1, 0), d("x", 2, 0), {Span: &later}}},
+		{"a repeat of repeats has all of their events", "select * from pattern [[2] ([2] a=D)]", []recorded{d("x", 1, 0), d("x", 2, 0), d("x", 3, 0), d("x", 4, 0)}},
+		{"a repeat of a choice of repeats", "select a[2].n as n from pattern [[2] ([2] a=D) or b=G]", []recorded{d("x", 1, 0), d("x", 2, 1), d("x", 3, 2), d("x", 4, 3)}},
 	} {
 		c := &recording{Types: randomTypes, Steps: append([]recorded{{Deploy: []string{"s"}}}, tt.steps...)}
 		c.Statements = append(c.Statements, struct{ Name, EPL string }{"s", tt.statement})
