@@ -21,7 +21,7 @@ func (c *recording) engineSays() (calls []oCall, full bool, err error) {
 	}()
 	step := 0
 	names := map[uint64]string{}
-	o := Options{Bounds: Bounds{Partials: 10_000, Rows: 10_000}}
+	o := Options{Bounds: Bounds{Partials: 2000, Rows: 2000}}
 	for _, t := range types {
 		o.Types = append(o.Types, t)
 	}
