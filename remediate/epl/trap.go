@@ -3,6 +3,7 @@ package epl
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Trap tells of what is allowed and likely not meant; nil for nothing. It is a pattern that begins with every sample of a
@@ -34,6 +35,24 @@ func (s *Statement) Trap(instance func(eventType string) string) *Error {
 		m := &mistake{at: first.at, problem: fmt.Sprintf("it begins anew with each event that has %s, and not once each time that this begins", show(c))}
 		if m.hint = f.once(all, i, low, instance(f.typ)); p.op == opFollowed {
 			m.hint += "; see 'once per episode' in docs/rules.md"
+		}
+		return m.in(s.File, s.source)
+	}
+	return nil
+}
+
+// Limit tells of the first limit('…') of the statement that is none of those that are known; nil for none.
+func (s *Statement) Limit(known []string) *Error {
+	tokens, _ := lex(s.Text, false)
+	from := strings.Index(s.source, s.Text)
+	for i := range tokens {
+		if !tokens[i].is("limit") || i+2 >= len(tokens) || !tokens[i+1].is("(") || tokens[i+2].kind != tokenText || slices.Contains(known, tokens[i+2].text) {
+			continue
+		}
+		m := &mistake{at: from + tokens[i+2].at, problem: fmt.Sprintf("there is no limit %q, and what is not there is null", tokens[i+2].text),
+			hint: "there are " + strings.Join(known, ", ")}
+		if near := nearest(tokens[i+2].text, known); near != "" {
+			m.hint = "did you mean " + near + "?"
 		}
 		return m.in(s.File, s.source)
 	}
