@@ -58,6 +58,9 @@ type SpoolStatus struct {
 // RulesStatus is how the rules do, and which alerts are open.
 type RulesStatus = remediate.Standing
 
+// AlertStatus is one alert that is open.
+type AlertStatus = remediate.AlertStatus
+
 // SourceStatus is one series' latest reading.
 type SourceStatus struct {
 	Source   string             `json:"source"`

@@ -75,9 +75,8 @@ func compile(files []File) (*set, error) {
 		return nil, fmt.Errorf("%d files of rules: at most %d", len(files), MaxFiles)
 	}
 	engine := epl.New(epl.Options{Types: Types(Catalogue()), Limit: func(string) (float64, bool) { return 0, false }})
-	s, sum := &set{}, sha256.New()
+	s := &set{hash: Hash(files)}
 	for _, f := range files {
-		fmt.Fprintf(sum, "%s\x00%d\x00%s", f.Name, len(f.Text), f.Text)
 		statements, err := epl.Parse(f.Name, f.Text)
 		if err != nil {
 			bad(err)
@@ -104,8 +103,16 @@ func compile(files []File) (*set, error) {
 	if len(problems) == 0 {
 		s.link(bad)
 	}
-	s.hash = hex.EncodeToString(sum.Sum(nil)[:6])
 	return s, errors.Join(problems...)
+}
+
+// Hash names files of rules by what is in them: 12 hexadecimal digits.
+func Hash(files []File) string {
+	sum := sha256.New()
+	for _, f := range files {
+		fmt.Fprintf(sum, "%s\x00%d\x00%s", f.Name, len(f.Text), f.Text)
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:6])
 }
 
 // link gives every rule that is cleared by another a long time to wait for it.

@@ -215,6 +215,8 @@ func (p *process) run() {
 			p.mine = append(p.mine, g)
 			if id >= 0 {
 				p.rule.window.rows.group[id] = none
+			} else {
+				p.goneGroup = none
 			}
 		} else {
 			p.mine = append(p.mine, nil)
@@ -272,11 +274,17 @@ func (p *process) touched(g *group) {
 	}
 }
 
-// scan gives do the numbers of a group's rows, the oldest first.
+// scan gives do the numbers of a group's rows.
 func (p *process) scan(a *aggregate, g *group, do func(float64)) {
 	w := p.rule.window
 	ev, row := p.env.ev, p.env.row
 	inner := env{ev: p.second, now: p.env.now}
+	if len(p.left) > 0 && p.left[0] == gone && p.goneGroup == g.number { // it is counted still
+		old := env{ev: w.scratch, now: p.env.now}
+		if f, ok := a.arg.v(&old).Float(); ok {
+			do(f)
+		}
+	}
 	for k := range w.rows.n {
 		id := w.rows.slot(k)
 		if w.rows.group[id] != g.number {

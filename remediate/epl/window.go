@@ -120,6 +120,7 @@ func (w *window) hand(live int, vals []Value) {
 	for range p.left {
 		w.rows.drop()
 	}
+	p.left = p.left[:0]
 }
 
 // first is the first row that is not of the batch that was handed on before.
@@ -211,8 +212,8 @@ func (w *window) replace(vals []Value) {
 	if at >= 0 {
 		i := int(at)
 		r.load(i, w.scratch)
-		if r.count {
-			p.goneGroup = r.group[i]
+		if r.count { // until it is counted, the new one is in no group
+			p.goneGroup, r.group[i] = r.group[i], none
 		}
 		p.left, p.fresh = append(p.left, gone), append(p.fresh, i)
 		r.set(i, vals)
