@@ -67,20 +67,20 @@ func (p *pattern) once(all []expr, i int, low expr, instance string) string {
 	}
 	others := slices.Delete(slices.Clone(all), i, i+1)
 	if instance == "" {
-		return fmt.Sprintf("every (%s(%s) -> %s=%s(%s))", p.typ, tagged(append(others, low), p.tag, ""), high, p.typ, tagged(all, p.tag, ""))
+		return fmt.Sprintf("every (%s(%s) -> %s=%s(%s))", p.typ, showTagged(append(others, low), p.tag, ""), high, p.typ, showTagged(all, p.tag, ""))
 	}
 	same := instance + " = before." + instance
 	if len(others) == 0 {
 		return fmt.Sprintf("pattern [every before=%[1]s -> %[2]s=%[1]s(%[3]s)] where %[4]s and %[5]s", p.typ, high, same,
-			tagged([]expr{low}, p.tag, "before"), tagged(all[i:i+1], p.tag, high))
+			showTagged([]expr{low}, p.tag, "before"), showTagged(all[i:i+1], p.tag, high))
 	}
-	filter := tagged(others, p.tag, "")
+	filter := showTagged(others, p.tag, "")
 	return fmt.Sprintf("pattern [every before=%[1]s(%[2]s) -> %[3]s=%[1]s(%[2]s, %[4]s)] where %[5]s and %[6]s", p.typ, filter, high, same,
-		tagged([]expr{low}, p.tag, "before"), tagged(all[i:i+1], p.tag, high))
+		showTagged([]expr{low}, p.tag, "before"), showTagged(all[i:i+1], p.tag, high))
 }
 
-// tagged shows conditions with another tag before the event's own properties.
-func tagged(all []expr, own, tag string) string {
+// showTagged shows conditions with another tag before the event's own properties.
+func showTagged(all []expr, own, tag string) string {
 	out := make([]expr, len(all))
 	for i, e := range all {
 		out[i] = renamed(e, own, tag)
