@@ -34,7 +34,7 @@ with a time of RFC 3339 or in milliseconds. What is missing in values is null. A
 // ruleFlags are those that say what rules may name.
 func ruleFlags(cmd *cobra.Command, o *rules.Options) {
 	cmd.Flags().StringVar(&o.Types, "types", "", "`FILE` of event types beside the device's own: {\"Door\": {\"id\": \"string\", \"open\": \"boolean\"}}")
-	cmd.Flags().Var(limits{o}, "limit", "`NAME=NUMBER` that limit('NAME') is; may be given again")
+	cmd.Flags().Var(limits{o}, "limit", "`NAME=NUMBER` that limit('NAME') is, instead of a device's default; may be given again")
 }
 
 // limits is --limit.
@@ -83,7 +83,7 @@ func newRulesCheck(c *connection, o *rules.Options) *cobra.Command {
 memory it holds at most. Of what does not compile it says where and why.
 
 It warns of what compiles and is likely not meant: a pattern that begins anew with each sample of a measure that stays
-high, an annotation that means nothing, an @clear of a rule that is not there.`,
+high, and a limit('…') that no device has.`,
 		Example: "  holdfastctl rules check rules.d/*.epl\n  holdfastctl rules check --json hot.epl",
 	}
 	ruleFlags(cmd, o)

@@ -81,3 +81,17 @@ func TestTheTrapOfOncePerSampleIsSeen(t *testing.T) {
 		deploy(t, "select * from "+hint)
 	}
 }
+
+func TestALimitThatIsNotThereIsSeen(t *testing.T) {
+	known := []string{"cpu", "memory"}
+	for text, want := range map[string]string{
+		"select limit('cpu') as limit from D(cpu > LIMIT('memory'))": "",
+		"select cpu from D(\ncpu > limit('memori'))":                 `x:2:13: there is no limit "memori", and what is not there is null (did you mean memory?)`,
+		"select cpu from D(cpu > limit('x'))":                        `x:1:31: there is no limit "x", and what is not there is null (there are cpu, memory)`,
+	} {
+		e := deploy(t, text).Statement.Limit(known)
+		if e == nil && want != "" || e != nil && e.Error() != want {
+			t.Errorf("%s: %v", text, e)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package epl
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Trap tells of what is allowed and likely not meant; nil for nothing. It is a pattern that begins with every sample of a
@@ -40,6 +41,24 @@ func (s *Statement) Trap(instance func(eventType string) string) *Error {
 	return nil
 }
 
+// Limit tells of the first limit('…') of the statement that is none of those that are known; nil for none.
+func (s *Statement) Limit(known []string) *Error {
+	tokens, _ := lex(s.Text, false)
+	from := strings.Index(s.source, s.Text)
+	for i := range tokens {
+		if !tokens[i].is("limit") || i+2 >= len(tokens) || !tokens[i+1].is("(") || tokens[i+2].kind != tokenText || slices.Contains(known, tokens[i+2].text) {
+			continue
+		}
+		m := &mistake{at: from + tokens[i+2].at, problem: fmt.Sprintf("there is no limit %q, and what is not there is null", tokens[i+2].text),
+			hint: "there are " + strings.Join(known, ", ")}
+		if near := nearest(tokens[i+2].text, known); near != "" {
+			m.hint = "did you mean " + near + "?"
+		}
+		return m.in(s.File, s.source)
+	}
+	return nil
+}
+
 // once is a pattern that begins when the i-th of a filter's conditions becomes true after it was not.
 func (p *pattern) once(all []expr, i int, low expr, instance string) string {
 	high := p.tag
@@ -48,20 +67,20 @@ func (p *pattern) once(all []expr, i int, low expr, instance string) string {
 	}
 	others := slices.Delete(slices.Clone(all), i, i+1)
 	if instance == "" {
-		return fmt.Sprintf("every (%s(%s) -> %s=%s(%s))", p.typ, tagged(append(others, low), p.tag, ""), high, p.typ, tagged(all, p.tag, ""))
+		return fmt.Sprintf("every (%s(%s) -> %s=%s(%s))", p.typ, showTagged(append(others, low), p.tag, ""), high, p.typ, showTagged(all, p.tag, ""))
 	}
 	same := instance + " = before." + instance
 	if len(others) == 0 {
 		return fmt.Sprintf("pattern [every before=%[1]s -> %[2]s=%[1]s(%[3]s)] where %[4]s and %[5]s", p.typ, high, same,
-			tagged([]expr{low}, p.tag, "before"), tagged(all[i:i+1], p.tag, high))
+			showTagged([]expr{low}, p.tag, "before"), showTagged(all[i:i+1], p.tag, high))
 	}
-	filter := tagged(others, p.tag, "")
+	filter := showTagged(others, p.tag, "")
 	return fmt.Sprintf("pattern [every before=%[1]s(%[2]s) -> %[3]s=%[1]s(%[2]s, %[4]s)] where %[5]s and %[6]s", p.typ, filter, high, same,
-		tagged([]expr{low}, p.tag, "before"), tagged(all[i:i+1], p.tag, high))
+		showTagged([]expr{low}, p.tag, "before"), showTagged(all[i:i+1], p.tag, high))
 }
 
-// tagged shows conditions with another tag before the event's own properties.
-func tagged(all []expr, own, tag string) string {
+// showTagged shows conditions with another tag before the event's own properties.
+func showTagged(all []expr, own, tag string) string {
 	out := make([]expr, len(all))
 	for i, e := range all {
 		out[i] = renamed(e, own, tag)

@@ -69,6 +69,9 @@ func Check(o Options, files []string) (*Report, error) {
 		one := describe(rule)
 		r.Rules = append(r.Rules, one)
 		r.MaxBytes += one.MaxBytes
+		if unknown := rule.Statement.Limit(keys(o.limits())); unknown != nil {
+			r.Problems = append(r.Problems, problem(unknown, "", true))
+		}
 		if _, quiet := rule.Statement.Annotation("quiet"); quiet || held[rule.Name] {
 			continue // its alert is one from the first match to its end
 		}

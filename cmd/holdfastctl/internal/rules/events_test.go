@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"holdfast/cmd/holdfastctl/internal/rules"
+	"holdfast/cmd/internal/config"
 )
 
 func TestLinesOfEventsAreReadStrictly(t *testing.T) {
@@ -80,6 +81,17 @@ func TestRulesBeginAtTheFirstEventAndFireWhatIsDueBetween(t *testing.T) {
 		`{"time":"2026-01-02T03:04:05Z"}`+"\n"+`{"time":"2026-01-02T05:04:05Z"}`, time.Hour)
 	if err != nil || len(all) != 3 || tally.Events != 0 || tally.Matches != 3 || all[0].Time != "2026-01-02T04:04:05Z" || all[2].Time != "2026-01-02T06:04:05Z" {
 		t.Errorf("%+v, %+v, %v", all, tally, err)
+	}
+}
+
+func TestLimitsAreThoseOfADeviceByDefault(t *testing.T) {
+	d := config.Default().Thresholds
+	if got := rules.Limits(); len(got) != 3 || got["cpu"] != d.CPU || got["memory"] != d.Memory || got["network"] != d.Network {
+		t.Errorf("%v, and a device has %+v", got, d)
+	}
+	all, _, err := run(t, "select limit('cpu') as l from DeviceStatus", `{"type":"DeviceStatus","time":1}`, 0)
+	if err != nil || len(all) != 1 || all[0].New[0]["l"] != 90.0 {
+		t.Errorf("%+v, %v", all, err)
 	}
 }
 

@@ -21,7 +21,16 @@ import (
 // Options say what rules may name.
 type Options struct {
 	Types  string             // a file of event types to be had beside the device's own; empty for none
-	Limits map[string]float64 // what limit('cpu') is
+	Limits map[string]float64 // what limit('cpu') is, beside Limits
+}
+
+// Limits are what limit('cpu') and the others are on a device whose shadow and configuration say nothing of them.
+func Limits() map[string]float64 { return map[string]float64{"cpu": 90, "memory": 90, "network": 90} }
+
+func (o Options) limits() map[string]float64 {
+	all := Limits()
+	maps.Copy(all, o.Limits)
+	return all
 }
 
 // ErrOptions is a file of types, or an option, that cannot be used.
@@ -82,7 +91,8 @@ func (o Options) engine(e epl.Options) (*epl.Engine, error) {
 		}
 	}
 	e.Types = slices.SortedFunc(maps.Values(types), func(a, b *epl.Type) int { return cmp.Compare(a.Name, b.Name) })
-	e.Limit = func(name string) (float64, bool) { v, ok := o.Limits[name]; return v, ok }
+	limits := o.limits()
+	e.Limit = func(name string) (float64, bool) { v, ok := limits[name]; return v, ok }
 	return epl.New(e), nil
 }
 
