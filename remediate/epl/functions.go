@@ -202,7 +202,7 @@ func (p *process) arrived(vals []Value) {
 			}
 			copy(c.ring[1:], c.ring)
 			e := env{ev: vals, now: p.rule.engine.now}
-			c.ring[0] = kept(c.arg.v(&e))
+			c.ring[0] = p.rule.engine.texts.own(c.arg.v(&e))
 		}
 	}
 }

@@ -77,6 +77,9 @@ func TestMemoryIsBounded(t *testing.T) {
 		{"short texts that are part of long ones", "select a.id as x from pattern [every a=D -> b=D(n = 7)]", 3000, func(i int) string { return (fmt.Sprint(i) + long)[:20] }, true},
 		{"short texts of groups that are part of long ones", "select id, count(*) as c from D group by id", 3000, func(i int) string { return (fmt.Sprint(i) + long)[:20] }, true},
 		{"short texts of every-distinct that are part of long ones", "select 1 as one from pattern [every-distinct(a.id) a=D]", 3000, func(i int) string { return (fmt.Sprint(i) + long)[:20] }, true},
+		{"short texts of rows that are part of long ones", "select id from D output every 1 hour", 3000, func(i int) string { return (fmt.Sprint(i) + long)[:20] }, true},
+		{"long texts of rows", "select id from D output every 1 hour", 3000, func(i int) string { return fmt.Sprint(i) + long }, true},
+		{"short texts of prior", "select prior(900, id) as p from D", 3000, func(i int) string { return (fmt.Sprint(i) + long)[:20] }, false},
 		{"rows of an output", "select id, cpu from D output every 1 hour", 20_000, nil, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

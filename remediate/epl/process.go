@@ -120,7 +120,10 @@ func (p *process) groupOf() *group {
 		p.rule.overflows++
 		return nil
 	}
-	g.keys = append(g.keys[:0], p.keys...)
+	g.keys = g.keys[:0]
+	for _, v := range p.keys {
+		g.keys = append(g.keys, p.rule.engine.texts.own(v))
+	}
 	g.hash, g.refs, g.since, g.quiet, g.shown, g.stamp, g.told = h, 0, 0, 0, false, 0, 0
 	if k := len(p.spare); k > 0 {
 		g.number, p.spare = p.spare[k-1], p.spare[:k-1]
