@@ -125,8 +125,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 		"select * from pattern [every a=D(n = 1) and b=D(n = 2)]",
 		"select id, max(cpu) as m from D#time_batch(1 sec) group by id",
 		"select id, avg(cpu) as a from D#time(10 sec) group by id output last every 2 sec",
-		"select id, cpu from D#unique(id) output snapshot every 1 sec",
-		"select cpu, prev(1, cpu) as p, median(cpu) as m from D#length(20)",
+		"select cpu, prev(1, cpu) as p, prior(2, id) as q from D#length(20)",
 	} {
 		d, _ := newDevice(t, statement)
 		i := 0

@@ -28,6 +28,7 @@ type process struct {
 	keys   []Value
 
 	env       env
+	aside     env   // for a row other than that in env
 	fresh     []int // rows that came
 	left      []int // and those that leave
 	live      int   // the row whose values are at hand
@@ -281,20 +282,20 @@ func (p *process) touched(g *group) {
 func (p *process) scan(a *aggregate, g *group, do func(float64)) {
 	w := p.rule.window
 	ev, row := p.env.ev, p.env.row
-	inner := env{ev: p.second, now: p.env.now}
 	if len(p.left) > 0 && p.left[0] == gone && p.goneGroup == g.number { // it is counted still
-		old := env{ev: w.scratch, now: p.env.now}
-		if f, ok := a.arg.v(&old).Float(); ok {
+		p.aside = env{ev: w.scratch, now: p.env.now}
+		if f, ok := a.arg.v(&p.aside).Float(); ok {
 			do(f)
 		}
 	}
+	p.aside = env{ev: p.second, now: p.env.now}
 	for k := range w.rows.n {
 		id := w.rows.slot(k)
 		if w.rows.group[id] != g.number {
 			continue
 		}
 		w.rows.load(id, p.second)
-		if f, ok := a.arg.v(&inner).Float(); ok {
+		if f, ok := a.arg.v(&p.aside).Float(); ok {
 			do(f)
 		}
 	}
