@@ -62,6 +62,7 @@ type Engine struct {
 	queue  []routed
 	spare  [][]Value
 	lost   uint64
+	texts  owner
 }
 
 // A route is who wants events of a type.

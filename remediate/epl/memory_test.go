@@ -77,6 +77,9 @@ func TestMemoryIsBounded(t *testing.T) {
 		{"short texts that are part of long ones", "select a.id as x from pattern [every a=D -> b=D(n = 7)]", 3000, func(i int) string { return (fmt.Sprint(i) + long)[:20] }, true},
 		{"short texts of groups that are part of long ones", "select id, count(*) as c from D group by id", 3000, func(i int) string { return (fmt.Sprint(i) + long)[:20] }, true},
 		{"short texts of every-distinct that are part of long ones", "select 1 as one from pattern [every-distinct(a.id) a=D]", 3000, func(i int) string { return (fmt.Sprint(i) + long)[:20] }, true},
+		{"short texts of rows that are part of long ones", "select id from D output every 1 hour", 3000, func(i int) string { return (fmt.Sprint(i) + long)[:20] }, true},
+		{"long texts of rows", "select id from D output every 1 hour", 3000, func(i int) string { return fmt.Sprint(i) + long }, true},
+		{"short texts of prior", "select prior(900, id) as p from D", 3000, func(i int) string { return (fmt.Sprint(i) + long)[:20] }, false},
 		{"rows of an output", "select id, cpu from D output every 1 hour", 20_000, nil, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -122,8 +125,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 		"select * from pattern [every a=D(n = 1) and b=D(n = 2)]",
 		"select id, max(cpu) as m from D#time_batch(1 sec) group by id",
 		"select id, avg(cpu) as a from D#time(10 sec) group by id output last every 2 sec",
-		"select id, cpu from D#unique(id) output snapshot every 1 sec",
-		"select cpu, prev(1, cpu) as p, median(cpu) as m from D#length(20)",
+		"select cpu, prev(1, cpu) as p, prior(2, id) as q from D#length(20)",
 	} {
 		d, _ := newDevice(t, statement)
 		i := 0

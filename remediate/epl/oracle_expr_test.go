@@ -18,12 +18,12 @@ type oEvent struct {
 	name  string // of one that arrived; empty for one that a statement made
 }
 
-// tagging is what the tags of a pattern are bound to: *oEvent, or []*oEvent of a repeat. It is never changed, but copied.
-type tagging map[string]any
+// oBound is what the tags of a pattern are bound to: *oEvent, or []*oEvent of a repeat. It is never changed, but copied.
+type oBound map[string]any
 
-func (t tagging) with(more tagging) tagging {
-	out := tagging{}
-	for _, m := range []tagging{t, more} {
+func (t oBound) with(more oBound) oBound {
+	out := oBound{}
+	for _, m := range []oBound{t, more} {
 		for k, v := range m {
 			out[k] = v
 		}
@@ -34,7 +34,7 @@ func (t tagging) with(more tagging) tagging {
 // An oRow is what a statement makes rows of: an event of a stream, or what a pattern's tags were bound to.
 type oRow struct {
 	ev   *oEvent
-	tags tagging
+	tags oBound
 	when int64
 }
 
@@ -42,7 +42,7 @@ type oRow struct {
 type oScope struct {
 	self  *oEvent  // the stream's event
 	names []string // and what it is called
-	tags  tagging
+	tags  oBound
 	now   int64
 	rows  []*oRow // what an aggregate is over
 	prior []*oRow // all that came, up to self as the last

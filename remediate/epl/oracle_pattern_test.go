@@ -12,12 +12,12 @@ import (
 type oState struct {
 	*pattern
 	id    int // which one it is, through all its changes; it grows in the order of their start
-	begin tagging
+	begin oBound
 	due   int64 // of what waits for a time; 0 for nothing
 	kids  []oKid
 	n     int // of a repeat and of withinmax: how often it came true
-	taken tagging
-	store [][]tagging     // of and: what each kid came true with
+	taken oBound
+	store [][]oBound      // of and: what each kid came true with
 	seen  map[int][]oSeen // of every-distinct: what each kid came true with
 	dead  bool
 }
@@ -35,7 +35,7 @@ type oSeen struct {
 // An oSign is what a state tells its parent: that it came true, and whether it ended by that, or that it ended false.
 type oSign struct {
 	isTrue bool
-	tags   tagging
+	tags   oBound
 	quit   bool
 }
 
@@ -59,14 +59,14 @@ var oFalse = []oSign{{}}
 // errTooLarge is the panic of an oracle that has too much to do.
 var errTooLarge = errors.New("too many states")
 
-func (m *oMatcher) begin(p *pattern) []tagging {
+func (m *oMatcher) begin(p *pattern) []oBound {
 	var signs []oSign
-	m.top, signs = m.start(p, tagging{})
+	m.top, signs = m.start(p, oBound{})
 	return m.matches(signs)
 }
 
 // matches are those that the top tells of.
-func (m *oMatcher) matches(signs []oSign) (out []tagging) {
+func (m *oMatcher) matches(signs []oSign) (out []oBound) {
 	for _, s := range signs {
 		if s.isTrue {
 			out = append(out, s.tags)
@@ -105,7 +105,7 @@ func (s *oState) has(id int) bool {
 }
 
 // event offers an event to those that listened before it came, in the order in which they began to.
-func (m *oMatcher) event(e *oEvent) (out []tagging) {
+func (m *oMatcher) event(e *oEvent) (out []oBound) {
 	var hear, last []int // a filter without conditions is told behind those with some
 	m.size = 0
 	m.top.each(func(s *oState) {
@@ -173,7 +173,7 @@ func (m *oMatcher) times(now int64) (due []oDue) {
 
 // time lets all that is due have its time, also that which ended by what was due before it: it has been woken already. Of
 // such a one its parents hear, the first that is still active as of any other.
-func (m *oMatcher) time(now int64) (out []tagging) {
+func (m *oMatcher) time(now int64) (out []oBound) {
 	due := m.times(now)
 	if len(due) > m.most {
 		panic(errTooLarge)
@@ -193,7 +193,7 @@ func (m *oMatcher) time(now int64) (out []tagging) {
 	return out
 }
 
-func (m *oMatcher) late(above oDue, kid *oState, signs []oSign) []tagging {
+func (m *oMatcher) late(above oDue, kid *oState, signs []oSign) []oBound {
 	for i := len(above) - 1; i >= 0 && len(signs) > 0; i-- {
 		s := above[i]
 		if m.top.has(s.id) {
@@ -224,7 +224,7 @@ func (m *oMatcher) inject(s *oState, id int, kid *oState, signs []oSign) (*oStat
 }
 
 // tell gives an event, or with nil its time, to states one after the other, if they are still there.
-func (m *oMatcher) tell(ids []int, e *oEvent) (out []tagging) {
+func (m *oMatcher) tell(ids []int, e *oEvent) (out []oBound) {
 	for _, id := range ids {
 		after, signs, ok := m.reach(m.top, nil, id, func(s *oState) (*oState, []oSign) { return m.deliver(s, e) })
 		if ok {
@@ -272,7 +272,7 @@ func (m *oMatcher) deliver(s *oState, e *oEvent) (*oState, []oSign) {
 	case opFilter:
 		tags := s.begin
 		if s.tag != "" {
-			tags = tags.with(tagging{s.tag: e})
+			tags = tags.with(oBound{s.tag: e})
 		}
 		return &c, []oSign{{true, tags, true}}
 	case opInterval, opAt:
@@ -366,7 +366,7 @@ func (m *oMatcher) sign(s, kid *oState, sign oSign) []oSign {
 }
 
 // sow starts a kid, and deals with what that says at once.
-func (m *oMatcher) sow(s *oState, index int, tags tagging) []oSign {
+func (m *oMatcher) sow(s *oState, index int, tags oBound) []oSign {
 	kid, signs := m.start(s.pattern.kids[index], tags)
 	s.kids = append(s.kids, oKid{index, kid})
 	_, up := m.signs(s, kid, signs)
@@ -374,7 +374,7 @@ func (m *oMatcher) sow(s *oState, index int, tags tagging) []oSign {
 }
 
 // start makes a state of a node. Its kids' signs are dealt with while it starts.
-func (m *oMatcher) start(p *pattern, begin tagging) (*oState, []oSign) {
+func (m *oMatcher) start(p *pattern, begin oBound) (*oState, []oSign) {
 	m.last++
 	s := &oState{pattern: p, id: m.last, begin: begin}
 	switch p.op {
@@ -405,7 +405,7 @@ func (m *oMatcher) start(p *pattern, begin tagging) (*oState, []oSign) {
 		}
 		return s, up
 	case opAnd, opOr:
-		s.store = make([][]tagging, len(p.kids))
+		s.store = make([][]oBound, len(p.kids))
 		var up []oSign
 		for i := range p.kids {
 			if !s.dead {
@@ -414,7 +414,7 @@ func (m *oMatcher) start(p *pattern, begin tagging) (*oState, []oSign) {
 		}
 		return s, up
 	case opUntil:
-		s.taken = tagging{}
+		s.taken = oBound{}
 		var up []oSign
 		if len(p.kids) > 1 {
 			up = m.sow(s, 1, begin)
@@ -558,12 +558,12 @@ func (m *oMatcher) and(s, kid *oState, sign oSign) []oSign {
 	if sign.quit {
 		s.without(kid.id)
 	}
-	ways := []tagging{sign.tags}
+	ways := []oBound{sign.tags}
 	for i, stored := range s.store {
 		if i == index {
 			continue
 		}
-		var more []tagging
+		var more []oBound
 		for _, w := range ways {
 			for _, t := range stored {
 				more = append(more, w.with(t))

@@ -157,7 +157,7 @@ func oParts(e expr) []expr {
 	return nil
 }
 
-func (r *oRule) matched(all []tagging) {
+func (r *oRule) matched(all []oBound) {
 	for _, tags := range all {
 		row := &oRow{tags: tags, when: r.oracle.now}
 		r.feed([]*oRow{row}, nil)

@@ -247,7 +247,10 @@ search:
 		}
 		k, *at = *at, nil
 	}
-	k.vals = append(k.vals[:0], vals...)
+	k.vals = k.vals[:0]
+	for _, v := range vals {
+		k.vals = append(k.vals, m.rule.engine.texts.own(v))
+	}
 	k.next, k.until, k.hash = s.seen, 0, h
 	if s.period > 0 {
 		k.until = now + s.period.Milliseconds()

@@ -194,7 +194,7 @@ func rounds(t *testing.T, n int) (rounds int, seed uint64) {
 
 // Whatever the statement and the stream, the engine does what the oracle does.
 func TestEngineDoesWhatTheOracleDoes(t *testing.T) {
-	n, seed := rounds(t, 3000)
+	n, seed := rounds(t, 2000)
 	skipped, spoke, failed := 0, 0, 0
 	for i := range n {
 		w := &writer{Rand: rand.New(rand.NewPCG(seed, uint64(i)))}
