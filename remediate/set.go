@@ -49,7 +49,7 @@ type rule struct {
 	told      uint64    // overflows that were told of
 }
 
-var annotations = []string{"name", "description", "severity", "clear", "remind", "quiet", "key", "repair"}
+var annotations = []string{"name", "description", "severity", "clear", "remind", "quiet", "key", "repair", "partials", "rows", "groups", "keys"}
 
 // Annotations that Esper has, and that mean nothing here.
 var esperAnnotations = []string{"tag", "hint", "hook", "audit", "priority", "drop", "nolock", "eventrepresentation", "iterableunbound", "buseventtype", "public", "private", "protected"}
@@ -172,6 +172,7 @@ func describe(st *epl.Statement, number int) (*rule, error) {
 			r.severity, severe = a.Value, true
 		case "repair":
 			r.repair = a.Value
+		case "partials", "rows", "groups", "keys": // how much the rule may hold: the engine reads them
 		case "clear":
 			r.clears = append(r.clears, a.Value)
 		case "key":
@@ -188,7 +189,11 @@ func describe(st *epl.Statement, number int) (*rule, error) {
 				r.quiet = a.Period
 			}
 		default:
-			if near := strict.Nearest(name, annotations); near != "" || !slices.Contains(esperAnnotations, name) {
+			near := strict.Nearest(name, annotations)
+			if near != "" {
+				return nil, wrong(st, "there is no annotation @"+a.Name, "did you mean @"+near+"?")
+			}
+			if !slices.Contains(esperAnnotations, name) {
 				return nil, wrong(st, "there is no annotation @"+a.Name, "they are @"+strings.Join(annotations, ", @"))
 			}
 		}

@@ -9,9 +9,12 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"holdfast/board"
+	"holdfast/board/linux"
 	"holdfast/cmd/internal/config"
 	"holdfast/cmd/internal/wire"
 )
@@ -53,6 +56,16 @@ func linesCommand(ctx context.Context, args []string, std streams) error {
 		return err
 	}
 	go slim(ctx, log, settled)
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	go func() {
+		for board.Wait(ctx, &linux.Clock{}, time.Minute) {
+			if l.Outdated(c) {
+				log.Info("an update brought another program; this one ends, so that the other is started")
+				end()
+			}
+		}
+	}()
 	err = l.Run(ctx, func() { notify(log, daemon.SdNotifyReady) })
 	notify(log, daemon.SdNotifyStopping)
 	return err

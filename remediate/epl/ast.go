@@ -117,6 +117,9 @@ const (
 	opWhile
 	opInterval
 	opAt
+	// two that are made of others when a pattern is compiled, since they are what most rules wait with
+	opAbsent // timer:interval(T) and not A
+	opTimely // A where timer:within(T)
 )
 
 // An expr is an expression: one of the types below.

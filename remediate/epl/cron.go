@@ -18,7 +18,7 @@ func (c *cron) after(t time.Time) (due time.Time, ok bool) {
 	t = t.Truncate(time.Second).Add(time.Second)
 	on := func(field, v int) bool { return c.fields[field]&(1<<v) != 0 }
 	end := t.AddDate(8, 0, 1)
-	for t.Before(end) {
+	for last := t; t.Before(end); last = t {
 		y, mo, d := t.Date()
 		switch {
 		case !on(3, int(mo)):
@@ -33,6 +33,9 @@ func (c *cron) after(t time.Time) (due time.Time, ok bool) {
 			t = t.Add(time.Second)
 		default:
 			return t, true
+		}
+		if !t.After(last) { // a day that begins at one o'clock, as where summer time begins at midnight
+			t = last.Truncate(time.Minute).Add(time.Hour)
 		}
 	}
 	return time.Time{}, false

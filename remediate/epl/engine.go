@@ -37,6 +37,8 @@ type Options struct {
 	Limit    func(name string) (float64, bool) // what limit('cpu') is; nil for no limits
 	// Wall is the time of the wall, for timer:at. Nil takes the engine's time for milliseconds since 1970 in UTC.
 	Wall func() time.Time
+	// Trace is told what goes on inside the rules. Nil costs a test each time.
+	Trace *Trace
 }
 
 // An Output is rows that a statement puts out together.
@@ -59,7 +61,6 @@ type Engine struct {
 	marked []*Rule // that have rows to put out
 	queue  []routed
 	spare  [][]Value
-	busy   bool
 	lost   uint64
 }
 
@@ -181,7 +182,7 @@ func (e *Engine) route(r *Rule, row Row) {
 		vals, e.spare = e.spare[n-1], e.spare[:n-1]
 	}
 	for i := range r.into.Properties {
-		vals = append(vals, row[i].v)
+		vals = append(vals, kept(row[i].v))
 	}
 	e.queue = append(e.queue, routed{r.into, vals})
 }
@@ -212,9 +213,11 @@ func (e *Engine) Advance(t int64) {
 	e.fire()
 }
 
-// Span moves the time to t and stops at every time at which something is due.
+const maxStops = 10_000
+
+// Span moves the time to t and stops at every time at which something is due, at most 10,000 times.
 func (e *Engine) Span(t int64) {
-	for {
+	for range maxStops {
 		due, ok := e.timers.next()
 		if !ok || due > t {
 			break

@@ -95,10 +95,23 @@ func (p *parser) relation() expr {
 	var e expr
 	switch {
 	case p.take("in"):
-		p.want("(", "[")
-		list := p.list()
-		if p.take(":") { // in (1:5): between, without its ends
-			p.fail(t.at, "write "+"x > 1 and x < 5, or between", "a range behind in is not part of this EPL")
+		open := p.want("(", "[")
+		first := p.expr()
+		if p.take(":") { // in [1:5), as in mathematics
+			lo, hi := ">", "<"
+			if open == "[" {
+				lo = ">="
+			}
+			last := p.expr()
+			if p.want(")", "]") == "]" {
+				hi = "<="
+			}
+			e = &binary{at: t.at, op: "and", l: &binary{at: t.at, op: lo, l: l, r: first}, r: &binary{at: t.at, op: hi, l: l, r: last}}
+			break
+		}
+		list := []expr{first}
+		if p.take(",") {
+			list = append(list, p.list()...)
 		}
 		p.want(")", ",")
 		e = &in{at: t.at, e: l, list: list}
@@ -220,6 +233,9 @@ func (p *parser) named() expr {
 		return p.call()
 	}
 	n := &name{at: t.at, index: -1, prop: p.name("an expression").text}
+	if !t.quoted && equal(n.prop, "current_timestamp") {
+		return &call{at: t.at, fn: "current_timestamp"}
+	}
 	if p.peek().is("[") {
 		p.next()
 		n.index = p.count(0, 10_000)

@@ -1,35 +1,15 @@
 package epl
 
-// What a pattern holds while it runs is as in Esper: a tree of states that follows the tree of the expression. A state tells
-// its parent that it became true (with what its tags are bound to, and whether it ended by that) or false. All that is held
-// is in pools of the rule; a state that ended goes back to its pool after the event or the time that ended it, since until then
-// a call that is under way may still look at it.
-
-// A held is an event that a pattern holds, or a link of a list of them: what a repeat took, the last first. It is in use
-// as long as refs is not 0, and does not change.
-type held struct {
-	refs int32
-	n    int32   // of a link: how many it is the end of
-	item *held   // of a link
-	prev *held   // of a link, the one before; of a free one, the next free
-	vals []Value // those properties that the rule needs
-	id   uint64  // the event's number, as the engine counts them
-	of   *holding
-}
-
-// A holding is what is held of the events of one type.
-type holding struct {
-	typ  *Type
-	need []int // properties, in the order of held.vals
-}
+import "time"
 
 // A node is a compiled pattern.
 type node struct {
 	*pattern
+	op     patternOp
+	period time.Duration
 	kids   []*node
-	index  int   // among its parent's kids
-	parent *node // for what depends on who asks
-	slot   int   // of a tag; -1 for none
+	index  int // among its parent's kids
+	slot   int // of a tag; -1 for none
 	conds  []fn
 	key    fn // of a listener: what key of the event must be equal to; v is nil where there is none
 	keyed  int
@@ -38,25 +18,6 @@ type node struct {
 	slots  []bool // of until: the tags in what it repeats
 	site   *site
 }
-
-// A site is a filter of a pattern with all that listens at it.
-type site struct {
-	node        *node
-	first, last *state   // all listeners, in order
-	buckets     []*state // by key, where the filter has one
-	index       *index   // nil without a condition
-	bound       float64  // of an index of comparisons
-	deeper      bool     // there is more than one condition
-}
-
-// An index stands for one of Esper's: the filters whose first condition compares the same property in the same way.
-type index struct {
-	what   string
-	begun  uint64
-	inside int
-}
-
-const buckets = 64 // a power of two
 
 // A state is a node that is active.
 type state struct {
@@ -91,20 +52,6 @@ type state struct {
 	listening bool
 }
 
-// stored is one way in which a kid of an and came true.
-type stored struct {
-	kid  int
-	tags []*held
-	next *stored
-}
-
-// A key is what every-distinct saw.
-type key struct {
-	vals  []Value
-	until int64 // when it is forgotten; 0 is never
-	next  *key
-}
-
 // A matcher runs one pattern.
 type matcher struct {
 	rule  *Rule
@@ -120,6 +67,7 @@ type matcher struct {
 	keys    pool[key]
 	scratch []*held
 	hits    []*state
+	inner   []*held
 	dead    *state // by next
 
 	order   uint64
@@ -132,41 +80,7 @@ type matcher struct {
 	values  []Value
 	depth   int
 	lost    bool // something did not fit since the last end of an event
-}
-
-// A pool hands out up to a number of things, and allocates them some at a time.
-type pool[T any] struct {
-	free []*T
-	used int // handed out
-	made int
-	most int
-	init func([]T)
-}
-
-func (p *pool[T]) get() *T {
-	if len(p.free) == 0 {
-		n := min(max(8, p.made), p.most-p.made, 256)
-		if n <= 0 {
-			return nil
-		}
-		slab := make([]T, n)
-		if p.init != nil {
-			p.init(slab)
-		}
-		p.made += n
-		for i := n - 1; i >= 0; i-- {
-			p.free = append(p.free, &slab[i])
-		}
-	}
-	v := p.free[len(p.free)-1]
-	p.free = p.free[:len(p.free)-1]
-	p.used++
-	return v
-}
-
-func (p *pool[T]) put(v *T) {
-	p.used--
-	p.free = append(p.free, v)
+	failed  bool // and what waited for it ended
 }
 
 // newMatcher makes a matcher that has not started.
@@ -177,6 +91,7 @@ func newMatcher(r *Rule, root *node, sites [][]*site, tags []tag, holds []holdin
 		lists := make([]*held, len(s)*len(tags)*repeats(root))
 		for i := range s {
 			s[i].begin, refs = refs[:len(tags):len(tags)], refs[len(tags):]
+			s[i].timer = timer{at: -1, rule: r, state: &s[i]}
 			if len(lists) > 0 {
 				s[i].taken, lists = lists[:len(tags):len(tags)], lists[len(tags):]
 			}
@@ -205,8 +120,7 @@ func newMatcher(r *Rule, root *node, sites [][]*site, tags []tag, holds []holdin
 
 // run starts the pattern from its beginning.
 func (m *matcher) run() {
-	var none []*held
-	none = m.push(nil)
+	none := m.push(nil)
 	m.top = m.spawn(m.root, nil)
 	if m.top != nil {
 		m.start(m.top, none)
@@ -228,6 +142,9 @@ func (m *matcher) stop() {
 func (m *matcher) offer(kind int, vals []Value, id uint64) {
 	m.hits = m.hits[:0]
 	m.env.ev = vals
+	if t := m.rule.engine.Trace; t != nil {
+		t.offer(m, kind)
+	}
 	for _, s := range m.sites[kind] {
 		m.collect(s)
 	}
@@ -252,68 +169,12 @@ func (m *matcher) offer(kind int, vals []Value, id uint64) {
 	m.end()
 }
 
-// inOrder sorts listeners as Esper finds them in its tree of filters, which is what decides when one event fits both sides
-// of an or, or what a not waits for: filters without a condition come last; those with one by the index that it is in, the
-// one that was begun first before others; within an index of comparisons the smaller bound first; the rest as they came.
-func inOrder(s []*state) {
-	for i := 1; i < len(s); i++ {
-		for j := i; j > 0 && s[j].sooner(s[j-1]); j-- {
-			s[j], s[j-1] = s[j-1], s[j]
-		}
-	}
-}
-
-func (s *state) sooner(o *state) bool {
-	a, b := s.site, o.site
-	switch {
-	case a.index == nil || b.index == nil:
-		if (a.index == nil) != (b.index == nil) {
-			return b.index == nil
-		}
-	case a.index != b.index:
-		return a.index.begun < b.index.begun
-	case a.bound != b.bound:
-		return a.bound < b.bound
-	case a.deeper != b.deeper:
-		return a.deeper
-	}
-	return s.order < o.order
-}
-
-// collect finds the listeners of a site whose filter is true for the event.
-func (m *matcher) collect(s *site) {
-	n := s.node
-	if n.key.v != nil {
-		v := m.env.ev[n.keyed]
-		if v.kind == None {
-			return
-		}
-		for l := s.buckets[hash(v)&(buckets-1)]; l != nil; l = l.link {
-			if same(l.value, v) && m.passes(l) {
-				m.hits = append(m.hits, l)
-			}
-		}
-		return
-	}
-	for l := s.first; l != nil; l = l.link {
-		if m.passes(l) {
-			m.hits = append(m.hits, l)
-		}
-	}
-}
-
-func (m *matcher) passes(s *state) bool {
-	m.env.tags = s.begin
-	for i := range s.conds {
-		if v := s.conds[i].v(&m.env); v.kind == None || v.bits == 0 {
-			return false
-		}
-	}
-	return true
-}
-
 // hit is a filter whose event came.
 func (m *matcher) hit(s *state, vals []Value, id uint64) {
+	if s.op == opAbsent {
+		m.isFalse(s)
+		return
+	}
 	tags := m.push(s.begin)
 	if s.slot >= 0 {
 		if m.current == nil {
@@ -325,7 +186,7 @@ func (m *matcher) hit(s *state, vals []Value, id uint64) {
 		tags[s.slot] = m.current
 	}
 	// An every goes on with the same filter; for all others it ends.
-	stays := s.up != nil && (s.up.op == opEvery || s.up.op == opDistinct)
+	stays := s.op == opFilter && s.up != nil && (s.up.op == opEvery || s.up.op == opDistinct)
 	if !stays {
 		m.deaf(s)
 		s.active = false
@@ -337,72 +198,12 @@ func (m *matcher) hit(s *state, vals []Value, id uint64) {
 	m.pop(tags)
 }
 
-// hold takes an event into the rule's memory; nil when there is no room. The caller has it once.
-func (m *matcher) hold(vals []Value, id uint64) *held {
-	h := m.events.get()
-	if h == nil {
-		m.overflow()
-		return nil
-	}
-	of := &m.holds[m.kind]
-	h.refs, h.n, h.id, h.of = 1, 0, id, of
-	h.vals = h.vals[:len(of.need)]
-	for i, p := range of.need {
-		h.vals[i] = vals[p]
-	}
-	return h
-}
-
 func (m *matcher) overflow() {
 	m.lost = true
 	m.rule.overflows++
-}
-
-func (m *matcher) retain(tags []*held) {
-	for _, h := range tags {
-		if h != nil {
-			h.refs++
-		}
+	if m.top != nil {
+		m.tell(m.top, NoRoom)
 	}
-}
-
-func (m *matcher) release(h *held) {
-	for h != nil {
-		if h.refs--; h.refs > 0 {
-			return
-		}
-		item, prev := h.item, h.prev
-		h.item, h.prev = nil, nil
-		clear(h.vals)
-		h.vals = h.vals[:0]
-		m.events.put(h)
-		if item != nil {
-			m.release(item)
-		}
-		h = prev
-	}
-}
-
-// push copies tags to where they live for the length of a call; pop gives that back.
-func (m *matcher) push(tags []*held) []*held {
-	n := len(m.tags)
-	at := len(m.scratch)
-	if at+n > cap(m.scratch) { // what was handed out before stays where it is
-		m.scratch = make([]*held, 0, max(4*n, 2*cap(m.scratch)))
-		at = 0
-	}
-	m.scratch = m.scratch[: at+n : cap(m.scratch)]
-	out := m.scratch[at : at+n : at+n]
-	if tags == nil {
-		clear(out)
-	} else {
-		copy(out, tags)
-	}
-	return out
-}
-
-func (m *matcher) pop(tags []*held) {
-	m.scratch = m.scratch[:max(0, len(m.scratch)-len(tags))]
 }
 
 // spawn makes a state below another; nil when there is no room.
@@ -412,10 +213,9 @@ func (m *matcher) spawn(n *node, up *state) *state {
 		m.overflow()
 		return nil
 	}
-	begin, taken := s.begin, s.taken // both are all nil
 	m.life++
-	*s = state{node: n, up: up, active: true, begin: begin, taken: taken, life: m.life}
-	s.timer.rule, s.timer.state, s.timer.at = m.rule, s, -1
+	s.node, s.up, s.active, s.buried, s.came, s.n, s.life = n, up, true, false, false, 0, m.life
+	s.prev, s.next, s.was = nil, nil, nil // all else was left empty when it was buried
 	if up != nil {
 		if s.prev = up.last; s.prev != nil {
 			s.prev.next = s
@@ -451,6 +251,7 @@ func (m *matcher) quit(s *state) {
 	if !s.active {
 		return
 	}
+	m.tell(s, Ends)
 	s.active = false
 	m.bury(s)
 }
@@ -463,6 +264,12 @@ func (m *matcher) quitKids(s *state) {
 		if s.first == k { // it was ending already
 			detach(k)
 		}
+	}
+}
+
+func (m *matcher) tell(s *state, deed Deed) {
+	if t := m.rule.engine.Trace; t != nil {
+		t.state(s, deed)
 	}
 }
 
@@ -495,27 +302,6 @@ func (m *matcher) bury(s *state) {
 	}
 }
 
-func (m *matcher) unstore(at **stored) {
-	d := *at
-	*at = d.next
-	for i, h := range d.tags {
-		m.release(h)
-		d.tags[i] = nil
-	}
-	d.next = nil
-	m.stores.put(d)
-}
-
-func (m *matcher) forget(k **key) {
-	for *k != nil {
-		d := *k
-		*k = d.next
-		clear(d.vals)
-		d.next = nil
-		m.keys.put(d)
-	}
-}
-
 // end is called when an event or a time has been dealt with.
 func (m *matcher) end() {
 	for m.dead != nil {
@@ -524,8 +310,8 @@ func (m *matcher) end() {
 		m.states.put(s)
 	}
 	if m.lost {
-		m.lost = false
-		if m.top == nil || m.hopeless(m.top) {
+		again := m.top == nil && m.failed || m.top != nil && m.hopeless(m.top)
+		if m.lost, m.failed = false, false; again {
 			m.restart()
 		}
 	}
@@ -533,7 +319,8 @@ func (m *matcher) end() {
 
 // hopeless reports whether a state that should wait for something has nothing to wait for: it lost that to a full pool.
 func (m *matcher) hopeless(s *state) bool {
-	if s.op == opFilter || s.op == opInterval || s.op == opAt {
+	switch s.op {
+	case opFilter, opInterval, opAt, opAbsent, opTimely:
 		return false
 	}
 	for k := s.first; k != nil; k = k.next {
@@ -548,6 +335,7 @@ func (m *matcher) hopeless(s *state) bool {
 func (m *matcher) restart() {
 	m.rule.restarts++
 	if m.top != nil {
+		m.tell(m.top, Anew)
 		m.quit(m.top)
 		m.top = nil
 	}
@@ -557,72 +345,4 @@ func (m *matcher) restart() {
 		m.states.put(s)
 	}
 	m.run()
-}
-
-// listen and deaf enter a filter at its site, and take it out.
-func (m *matcher) listen(s *state) {
-	at := s.site
-	m.order++
-	s.order, s.listening = m.order, true
-	if x := at.index; x != nil {
-		if x.inside == 0 {
-			x.begun = m.order
-		}
-		x.inside++
-	}
-	if s.key.v != nil {
-		m.env.tags = s.begin
-		s.value = s.key.v(&m.env)
-		if s.value.kind == None { // nothing is equal to null
-			return
-		}
-		s.hash = hash(s.value) & (buckets - 1)
-		if s.link = at.buckets[s.hash]; s.link != nil {
-			s.link.back = s
-		}
-		at.buckets[s.hash] = s
-		return
-	}
-	if s.back = at.last; s.back != nil {
-		s.back.link = s
-	} else {
-		at.first = s
-	}
-	at.last = s
-}
-
-func (m *matcher) deaf(s *state) {
-	if !s.listening {
-		return
-	}
-	s.listening = false
-	at := s.site
-	if at.index != nil {
-		at.index.inside--
-	}
-	if s.key.v != nil {
-		if s.value.kind == None {
-			return
-		}
-		if s.back != nil {
-			s.back.link = s.link
-		} else {
-			at.buckets[s.hash] = s.link
-		}
-		if s.link != nil {
-			s.link.back = s.back
-		}
-	} else {
-		if s.back != nil {
-			s.back.link = s.link
-		} else {
-			at.first = s.link
-		}
-		if s.link != nil {
-			s.link.back = s.back
-		} else {
-			at.last = s.back
-		}
-	}
-	s.link, s.back = nil, nil
 }

@@ -1,25 +1,22 @@
 package epl
 
-import "slices"
-
 // A process makes rows of what comes and leaves, as the select clause says: for each event, for each group that changed, or
 // one for all (Esper Reference, appendix "Event Representations and Output"). It also keeps to the output clause.
 type process struct {
-	rule    *Rule
-	style   style
-	cols    []fn
-	names   []string
-	kinds   []Kind
-	tags    []int // of a column that is a pattern's event or events: the tag; -1 for others
-	order   []fn
-	desc    []bool
-	where   fn
-	having  fn
-	aggs    *aggregates
-	by      []fn
-	needsEv bool
-	ir, r   bool // irstream, rstream
-	early   []*earlier
+	rule   *Rule
+	style  style
+	cols   []fn
+	names  []string
+	kinds  []Kind
+	tags   []int // of a column that is a pattern's event or events: the tag; -1 for others
+	order  []fn
+	desc   []bool
+	where  fn
+	having fn
+	aggs   *aggregates
+	by     []fn
+	ir, r  bool // irstream, rstream
+	early  []*earlier
 
 	groups pool[group]
 	all    []*group // by number
@@ -53,6 +50,7 @@ type process struct {
 	outNew, outOld   []Cell // those that are due
 	rowsNew, rowsOld []Row
 	stride           int
+	events           bool // some column is an event
 	bare             bool // a row without columns has a cell nevertheless
 	forced           bool // the listener is called without rows
 }
@@ -66,51 +64,6 @@ const (
 	perGroup                 // a row for each group that changed
 	eachGrouped              // a row for each event, with what its group comes to
 )
-
-// A Cell is what a row has in one column: a value, or of a pattern an event or the events of a repeat.
-type Cell struct {
-	v    Value
-	held *held
-	list bool
-}
-
-// Value is null for events.
-func (c Cell) Value() Value { return c.v }
-
-// Events returns the events; many says that the tag is a repeat's.
-func (c Cell) Events() (all []Event, many bool) {
-	if c.held == nil {
-		return nil, c.list
-	}
-	if c.held.item == nil {
-		return []Event{{c.held}}, false
-	}
-	all = make([]Event, c.held.n)
-	for l := c.held; l != nil; l = l.prev {
-		all[l.n-1] = Event{l.item}
-	}
-	return all, true
-}
-
-// An Event is one that a pattern held.
-type Event struct{ h *held }
-
-// Number is the event's, as Engine.Send returned it.
-func (e Event) Number() uint64 { return e.h.id }
-
-// Type is its type.
-func (e Event) Type() *Type { return e.h.of.typ }
-
-// Value is that of a property, by its index. Only the events of select * have all; what a statement does not use is null.
-func (e Event) Value(property int) Value {
-	if i := slices.Index(e.h.of.need, property); i >= 0 {
-		return e.h.vals[i]
-	}
-	return Value{}
-}
-
-// A Row is the cells of Rule.Columns.
-type Row []Cell
 
 // load puts a row's values where expressions look for them.
 func (p *process) load(id int) {
@@ -142,7 +95,7 @@ func (p *process) groupOf() *group {
 	p.keys = p.keys[:0]
 	h := uint64(0)
 	for _, f := range p.by {
-		v := f.v(&p.env)
+		v := kept(f.v(&p.env))
 		p.keys = append(p.keys, v)
 		h = h*31 + hash(v)
 	}
@@ -167,13 +120,7 @@ func (p *process) groupOf() *group {
 		p.rule.overflows++
 		return nil
 	}
-	g.keys = g.keys[:0]
-	for _, v := range p.keys {
-		if v.kind == Text {
-			v.text = string([]byte(cut(v.text)))
-		}
-		g.keys = append(g.keys, v)
-	}
+	g.keys = append(g.keys[:0], p.keys...)
 	g.hash, g.refs, g.since, g.quiet, g.shown, g.stamp, g.told = h, 0, 0, 0, false, 0, 0
 	if k := len(p.spare); k > 0 {
 		g.number, p.spare = p.spare[k-1], p.spare[:k-1]
@@ -268,6 +215,8 @@ func (p *process) run() {
 			p.mine = append(p.mine, g)
 			if id >= 0 {
 				p.rule.window.rows.group[id] = none
+			} else {
+				p.goneGroup = none
 			}
 		} else {
 			p.mine = append(p.mine, nil)
@@ -325,335 +274,17 @@ func (p *process) touched(g *group) {
 	}
 }
 
-// before makes the rows that say what was.
-func (p *process) before() {
-	if !p.ir && !p.r || p.style != total && p.style != perGroup {
-		return
-	}
-	e := &p.env
-	e.old = true
-	defer func() { e.old = false }()
-	which := ""
-	if p.out != nil {
-		which = p.out.which
-	}
-	for _, g := range p.touch {
-		switch {
-		case which == "", which == "first" && p.open(g) && (p.style == total || p.having.v == nil), which == "last" && p.style == perGroup && g.since != p.lap:
-			p.row(g)
-		case which == "all" && p.style == perGroup, which == "last" && p.style == total:
-			p.told(g)
-		case which == "all":
-			p.row(g)
-		}
-	}
-}
-
-// told makes the row of what a group was, once between two outputs.
-func (p *process) told(g *group) {
-	if g.told != p.lap && p.row(g) {
-		g.told = p.lap
-	}
-}
-
-// open reports whether output first lets a group through now.
-func (p *process) open(g *group) bool {
-	if p.style == total || p.style == eachTotal {
-		return !p.shut
-	}
-	if p.out.events > 0 {
-		return g.quiet == 0
-	}
-	return g.quiet <= p.env.now
-}
-
-// after makes the rows that say what is.
-func (p *process) after() {
-	e := &p.env
-	switch p.style {
-	case total, perGroup:
-		for _, g := range p.touch {
-			switch {
-			case p.out == nil, p.out.which == "":
-				p.row(g)
-			case p.out.which == "first":
-				switch {
-				case !p.open(g):
-				case p.style == total:
-					p.row(g)
-				case p.row(g):
-					if p.having.v != nil { // with it Esper tells what was as it is
-						e.old = true
-						p.row(g)
-						e.old = false
-					}
-					p.close(g)
-				}
-			case p.out.which == "all" && p.style == total:
-				p.row(g)
-				g.since = p.lap
-			default:
-				g.since, g.shown = p.lap, p.out.which == "all"
-			}
-		}
-	case eachTotal, eachGrouped:
-		for i, id := range p.fresh {
-			if g := p.mine[i]; g != nil {
-				p.load(id)
-				p.event(g)
-			}
-		}
-		e.old = true
-		for i, id := range p.left {
-			if g := p.mine[len(p.fresh)+i]; g != nil {
-				p.load(id)
-				p.event(g)
-			}
-		}
-		e.old = false
-	}
-}
-
-// close makes output first keep quiet about a group for its time.
-func (p *process) close(g *group) {
-	g.quiet = p.env.now + max(1, p.out.period.Milliseconds())
-}
-
-// event makes the row of the event in env, by the output clause.
-func (p *process) event(g *group) {
-	if p.out == nil {
-		p.row(g)
-		return
-	}
-	switch p.out.which {
-	case "first":
-		if g == nil && !p.shut || g != nil && p.open(g) {
-			if p.row(g) && !p.env.old && p.style == eachGrouped {
-				p.close(g)
-			}
-		}
-	case "last":
-		p.last(g)
-	case "snapshot":
-	default:
-		p.row(g)
-		if g != nil && p.out.which == "all" {
-			g.since, g.shown = p.lap, true
-		}
-	}
-}
-
-// last makes a row that takes the place of the one before.
-func (p *process) last(g *group) {
-	at := &p.newRows
-	if p.env.old {
-		at = &p.oldRows
-	}
-	n := len(*at)
-	if !p.row(g) || len(*at) == n {
-		return
-	}
-	for i := 0; i+p.stride <= n; i += p.stride {
-		same := true
-		if g != nil && p.style == eachGrouped {
-			same = (*at)[i+p.stride-1].v.bits == uint64(g.number)
-		}
-		if same {
-			p.letGo((*at)[i : i+p.stride])
-			copy((*at)[i:], (*at)[n:n+p.stride])
-			*at = (*at)[:n]
-			return
-		}
-	}
-}
-
-// row appends a row to those that come or go, if having allows it; it reports whether.
-func (p *process) row(g *group) bool {
-	e := &p.env
-	if e.old && !p.ir && !p.r {
-		return false
-	}
-	if !e.old && p.r {
-		return true
-	}
-	if e.g = g; !isTrue(p.having, e) {
-		return false
-	}
-	at := &p.newRows
-	if e.old {
-		at = &p.oldRows
-	}
-	if len(*at) >= p.rule.bounds.Rows*p.stride {
-		p.rule.overflows++
-		return false
-	}
-	for i := range p.cols {
-		if t := p.tags[i]; t >= 0 {
-			h := e.tags[t]
-			if h != nil {
-				h.refs++
-			}
-			*at = append(*at, Cell{held: h, list: p.rule.matcher.tags[t].many})
-			continue
-		}
-		*at = append(*at, Cell{v: as(p.cols[i].v(e), p.cols[i].kind)})
-	}
-	for i := range p.order {
-		*at = append(*at, Cell{v: p.order[i].v(e)})
-	}
-	if p.bare {
-		*at = append(*at, Cell{})
-	}
-	if p.style == eachGrouped {
-		*at = append(*at, Cell{v: Value{bits: uint64(g.number)}})
-	}
-	return true
-}
-
-func (p *process) letGo(cells []Cell) {
-	for i := range cells {
-		if cells[i].held != nil {
-			p.rule.matcher.release(cells[i].held)
-		}
-		cells[i] = Cell{}
-	}
-}
-
-// condition counts events for the output clause, and outputs when it is time for it.
-func (p *process) condition(came, went int) {
-	if p.out != nil && p.out.which == "first" && len(p.newRows)+len(p.oldRows) > 0 && len(p.by) == 0 {
-		p.shut = true
-	}
-	if p.out != nil && p.out.period > 0 && !p.started && came+went > 0 && (p.out.which != "first" || len(p.by) == 0) {
-		p.started, p.begun = true, p.rule.engine.now
-		p.rule.engine.timers.arm(&p.timer, p.begun+p.out.period.Milliseconds())
-	}
-	switch {
-	case p.out == nil:
-		p.ready()
-	case p.out.which == "first":
-		p.ready()
-		if p.out.events > 0 {
-			p.came, p.went = p.came+came, p.went+went
-			if p.came >= p.out.events || p.went >= p.out.events {
-				p.came, p.went, p.shut = 0, 0, false
-				for _, g := range p.all {
-					if g != nil {
-						g.quiet = 0
-					}
-				}
-			}
-		}
-	case p.out.events > 0:
-		p.came, p.went = p.came+came, p.went+went
-		if p.came >= p.out.events || p.went >= p.out.events {
-			p.came, p.went = 0, 0
-			p.tick()
-		}
-	}
-}
-
-// due is an output whose time has come.
-func (p *process) due() {
-	e := p.rule.engine
-	period := p.out.period.Milliseconds()
-	e.timers.arm(&p.timer, e.now+period-(e.now-p.begun)%period)
-	p.forced = p.out.which != "first" // that there is nothing is told too
-	p.tick()
-}
-
-// tick outputs what the clause says is due at regular times.
-func (p *process) tick() {
-	e := &p.env
-	e.now, e.old = p.rule.engine.now, false
-	switch p.out.which {
-	case "first":
-		p.shut = false
-		return
-	case "last", "all":
-		switch p.style {
-		case total:
-			p.final(p.one)
-		case perGroup:
-			for _, g := range p.all {
-				if g != nil && (g.since == p.lap || g.shown) {
-					p.final(g)
-				}
-			}
-		}
-	case "snapshot":
-		p.snapshot()
-	}
-	p.lap++
-	p.ready()
-	p.sweep()
-}
-
-// final makes the rows of a group for output last and all.
-func (p *process) final(g *group) {
-	e := &p.env
-	if p.out.which == "all" || p.style == total {
-		if p.style == total && p.out.which == "all" && g.since == p.lap {
-			return // each change has its own
-		}
-		if g.since != p.lap { // nothing changed: it was what it is
-			e.old = true
-			p.told(g)
-			e.old = false
-		}
-	}
-	p.row(g)
-}
-
-// snapshot makes rows of what the window holds; of a batch, of what is coming together.
-func (p *process) snapshot() {
-	w, e := p.rule.window, &p.env
-	if p.style == total {
-		p.row(p.one)
-		return
-	}
-	if w == nil {
-		for _, g := range p.all {
-			if g != nil {
-				p.row(g)
-			}
-		}
-		return
-	}
-	p.stamp++
-	p.touch = p.touch[:0]
-	for k := w.first(); k < w.rows.n; k++ {
-		p.load(w.rows.slot(k))
-		if !isTrue(p.where, e) {
-			continue
-		}
-		switch g := p.one; p.style {
-		case plain:
-			p.row(nil)
-		case eachTotal:
-			p.row(g)
-		default:
-			if g = p.groupOf(); g == nil {
-				continue
-			}
-			fresh := g.stamp != p.stamp
-			if p.touched(g); fresh || p.style == eachGrouped {
-				p.row(g)
-			}
-		}
-	}
-	for _, g := range p.touch { // groups of a batch that was not counted yet
-		if p.all[g.number] == g {
-			p.empty(g)
-		}
-	}
-}
-
-// scan gives do the numbers of a group's rows, the oldest first.
+// scan gives do the numbers of a group's rows.
 func (p *process) scan(a *aggregate, g *group, do func(float64)) {
 	w := p.rule.window
 	ev, row := p.env.ev, p.env.row
 	inner := env{ev: p.second, now: p.env.now}
+	if len(p.left) > 0 && p.left[0] == gone && p.goneGroup == g.number { // it is counted still
+		old := env{ev: w.scratch, now: p.env.now}
+		if f, ok := a.arg.v(&old).Float(); ok {
+			do(f)
+		}
+	}
 	for k := range w.rows.n {
 		id := w.rows.slot(k)
 		if w.rows.group[id] != g.number {
@@ -665,121 +296,4 @@ func (p *process) scan(a *aggregate, g *group, do func(float64)) {
 		}
 	}
 	p.env.ev, p.env.row = ev, row
-}
-
-// look is prev and prior of the row in e.
-func (p *process) look(c *earlier, e *env) Value {
-	w := p.rule.window
-	if c.prior && e.row == p.live && !e.old {
-		if c.n < len(c.ring) {
-			return c.ring[c.n]
-		}
-		return Value{}
-	}
-	if w == nil || e.row < 0 || e.old {
-		return Value{}
-	}
-	r := w.rows
-	k := e.row - r.head
-	if k < 0 {
-		k += r.size
-	}
-	if k-c.n < w.first() {
-		return Value{}
-	}
-	r.load(r.slot(k-c.n), p.second)
-	return c.arg.v(&env{ev: p.second, now: e.now})
-}
-
-// arrived remembers of an event what prior looks back to.
-func (p *process) arrived(vals []Value) {
-	for _, c := range p.early {
-		if c.prior {
-			if len(c.ring) <= c.n {
-				c.ring = append(c.ring, Value{})
-			}
-			copy(c.ring[1:], c.ring)
-			e := env{ev: vals, now: p.rule.engine.now}
-			if c.ring[0] = c.arg.v(&e); c.ring[0].kind == Text {
-				c.ring[0].text = cut(c.ring[0].text)
-			}
-		}
-	}
-}
-
-// flush gives the listener what has come together.
-func (p *process) flush() {
-	if len(p.outNew) == 0 && len(p.outOld) == 0 && !p.forced {
-		return
-	}
-	told := p.forced
-	p.forced = false
-	fresh, old := p.outNew, p.outOld
-	if p.r {
-		fresh, old = old, nil
-	}
-	out := Output{Rule: p.rule, Time: p.rule.engine.now}
-	p.rowsNew, p.rowsOld = p.cutRows(p.rowsNew[:0], fresh), p.cutRows(p.rowsOld[:0], old)
-	out.New, out.Old = p.rowsNew, p.rowsOld
-	p.rule.matches += uint64(len(out.New))
-	e := p.rule.engine
-	if e.Listener != nil && (told || len(out.New)+len(out.Old) > 0) {
-		e.Listener(out)
-	}
-	if p.rule.into != nil {
-		for _, r := range out.New {
-			e.route(p.rule, r)
-		}
-	}
-	p.letGo(p.outNew)
-	p.letGo(p.outOld)
-	p.outNew, p.outOld = p.outNew[:0], p.outOld[:0]
-}
-
-// ready makes all rows that were kept due.
-func (p *process) ready() {
-	move := func(from, to *[]Cell) {
-		if len(*to) == 0 {
-			*from, *to = *to, *from
-			return
-		}
-		*to = append(*to, *from...)
-		clear(*from)
-		*from = (*from)[:0]
-	}
-	move(&p.newRows, &p.outNew)
-	move(&p.oldRows, &p.outOld)
-	p.rule.engine.dirty(p.rule)
-}
-
-func (p *process) cutRows(rows []Row, cells []Cell) []Row {
-	n := len(p.cols)
-	for i := 0; i < len(cells); i += p.stride {
-		rows = append(rows, Row(cells[i:i+p.stride:i+p.stride]))
-	}
-	if len(p.order) > 0 {
-		slices.SortStableFunc(rows, func(a, b Row) int {
-			for i := range p.order {
-				x, y := a[n+i].v, b[n+i].v
-				c, ok := ordered(x, y, x.kind == Double || y.kind == Double)
-				switch {
-				case !ok && x.kind == None && y.kind != None: // null is the least
-					c = -1
-				case !ok && y.kind == None && x.kind != None:
-					c = 1
-				}
-				if p.desc[i] {
-					c = -c
-				}
-				if c != 0 {
-					return c
-				}
-			}
-			return 0
-		})
-	}
-	for i := range rows {
-		rows[i] = rows[i][:n:n]
-	}
-	return rows
 }

@@ -49,7 +49,7 @@ func (c *patternCompiler) needs(tag, prop int) int {
 }
 
 func (c *patternCompiler) node(p *pattern, index int) *node {
-	n := &node{pattern: p, index: index, slot: -1}
+	n := &node{pattern: p, op: p.op, period: p.period, index: index, slot: -1}
 	if c.count++; c.count > maxNodes {
 		throw(p.at, "", "a pattern of more than %d parts", maxNodes)
 	}
@@ -83,7 +83,37 @@ func (c *patternCompiler) node(p *pattern, index int) *node {
 	if p.cond != nil {
 		n.test = sc.cond(p.cond)
 	}
+	return fused(n)
+}
+
+// fused makes one state of an absence, and of a filter with a deadline, which mean the same.
+func fused(n *node) *node {
+	switch n.op {
+	case opWithin:
+		if f := n.kids[0]; f.op == opFilter {
+			return f.as(opTimely, n)
+		}
+	case opAnd:
+		if len(n.kids) != 2 {
+			break
+		}
+		wait, not := n.kids[0], n.kids[1]
+		if wait.op == opNot {
+			wait, not = not, wait
+		}
+		if wait.op == opInterval && wait.period > 0 && not.op == opNot && not.kids[0].op == opFilter {
+			f := not.kids[0].as(opAbsent, n)
+			f.slot, f.period = -1, wait.period
+			return f
+		}
+	}
 	return n
+}
+
+// as makes a filter something else, in the place of n.
+func (f *node) as(op patternOp, n *node) *node {
+	f.pattern, f.op, f.period, f.index = n.pattern, op, n.period, n.index
+	return f
 }
 
 func (c *patternCompiler) filter(n *node) {
@@ -91,7 +121,7 @@ func (c *patternCompiler) filter(n *node) {
 	t := sc.eventType(f.typ, f.at)
 	kind := c.kind(t)
 	own := *sc
-	own.typ, own.self = t, n.tag
+	own.typ, own.self, own.alias = t, n.tag, f.typ
 	for _, cond := range f.conds {
 		for _, e := range conjuncts(cond) {
 			f := own.cond(e)
@@ -100,6 +130,9 @@ func (c *patternCompiler) filter(n *node) {
 			}
 			n.conds = append(n.conds, f)
 		}
+	}
+	if t := c.rule.engine.Trace; t != nil {
+		t.terms(&own, n, f.conds)
 	}
 	n.site = &site{node: n}
 	if n.key.v != nil {

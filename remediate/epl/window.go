@@ -1,268 +1,6 @@
 package epl
 
-import (
-	"math"
-	"strings"
-)
-
-// rows are what a window holds: of each row only the properties that the statement needs, a column each, in a ring that
-// grows up to a bound.
-type rows struct {
-	cols  []col
-	when  []uint32 // milliseconds since base
-	stamp []int64  // of ext_timed: what the property was
-	group []uint32 // number of the group that counts the row; none when no group does
-	timed bool
-	ext   bool
-	count bool // group is kept
-	base  int64
-	head  int
-	n     int
-	most  int
-	size  int
-	texts *texts
-	width int // of an event
-}
-
-const none = math.MaxUint32
-
-// A col is one property.
-type col struct {
-	prop  int
-	kind  Kind
-	nums  []float64 // of doubles
-	ints  []int64   // of all other kinds; of texts, their numbers
-	small []uint32
-}
-
-const nullInt = math.MinInt64 // stands for null
-
-func newRows(t *Type, props []int, most int) *rows {
-	r := &rows{most: most, width: len(t.Properties), texts: &texts{ids: map[string]uint32{}}}
-	for _, p := range props {
-		r.cols = append(r.cols, col{prop: p, kind: t.Properties[p].Kind})
-	}
-	return r
-}
-
-// bytes is what a row takes.
-func (r *rows) bytes() int {
-	n := 0
-	for _, c := range r.cols {
-		switch c.kind {
-		case Double, Long, Int:
-			n += 8
-		case Text:
-			n += 4 + 32
-		default:
-			n += 4
-		}
-	}
-	if r.timed {
-		n += 4
-	}
-	if r.ext {
-		n += 8
-	}
-	if r.count {
-		n += 4
-	}
-	return n
-}
-
-// slot is where the i-th row is, the oldest being 0.
-func (r *rows) slot(i int) int {
-	if i += r.head; i >= r.size {
-		i -= r.size
-	}
-	return i
-}
-
-// grow makes room; false when there is none to be made.
-func (r *rows) grow() bool {
-	if r.size >= r.most {
-		return false
-	}
-	size := min(max(16, r.size+r.size/2), r.most)
-	for i := range r.cols {
-		c := &r.cols[i]
-		c.nums, c.ints, c.small = regrown(r, c.nums, size, c.kind == Double), regrown(r, c.ints, size, c.kind == Int || c.kind == Long), regrown(r, c.small, size, c.kind == Text || c.kind == Bool)
-	}
-	r.when = regrown(r, r.when, size, r.timed)
-	r.stamp = regrown(r, r.stamp, size, r.ext)
-	r.group = regrown(r, r.group, size, r.count)
-	r.head, r.size = 0, size
-	return true
-}
-
-func regrown[T any](r *rows, old []T, size int, used bool) []T {
-	if !used {
-		return nil
-	}
-	out := make([]T, size)
-	n := copy(out, old[min(r.head, len(old)):])
-	copy(out[n:], old[:min(r.head, len(old))])
-	return out
-}
-
-// add appends a row; there is room.
-func (r *rows) add(vals []Value, now, stamp int64) int {
-	i := r.slot(r.n)
-	r.n++
-	r.put(i, vals)
-	if r.timed {
-		if r.n == 1 {
-			r.base = now
-		}
-		if now-r.base > math.MaxUint32/2 {
-			r.rebase()
-		}
-		r.when[i] = uint32(now - r.base)
-	}
-	if r.ext {
-		r.stamp[i] = stamp
-	}
-	if r.count {
-		r.group[i] = none
-	}
-	return i
-}
-
-// set puts an event in the place of a row.
-func (r *rows) set(i int, vals []Value) {
-	for k := range r.cols {
-		if c := &r.cols[k]; c.kind == Text {
-			r.texts.leave(c.small[i])
-		}
-	}
-	r.put(i, vals)
-	if r.count {
-		r.group[i] = none
-	}
-}
-
-func (r *rows) put(i int, vals []Value) {
-	for k := range r.cols {
-		c := &r.cols[k]
-		v := vals[c.prop]
-		switch c.kind {
-		case Double:
-			if v.kind == None {
-				c.nums[i] = math.NaN()
-			} else {
-				c.nums[i], _ = v.Float()
-			}
-		case Int, Long:
-			if v.kind == None {
-				c.ints[i] = nullInt
-			} else {
-				c.ints[i] = int64(v.bits)
-			}
-		case Text:
-			c.small[i] = r.texts.take(v)
-		default:
-			c.small[i] = 2
-			if v.kind != None {
-				c.small[i] = uint32(v.bits)
-			}
-		}
-	}
-}
-
-// rebase counts from the oldest row.
-func (r *rows) rebase() {
-	by := r.when[r.head]
-	for k := range r.n - 1 {
-		r.when[r.slot(k)] -= by
-	}
-	r.base += int64(by)
-}
-
-// load puts a row where an event's values are.
-func (r *rows) load(i int, vals []Value) {
-	for k := range r.cols {
-		c := &r.cols[k]
-		v := Value{}
-		switch c.kind {
-		case Double:
-			v = OfDouble(c.nums[i])
-		case Int, Long:
-			if c.ints[i] != nullInt {
-				v = Value{kind: c.kind, bits: uint64(c.ints[i])}
-			}
-		case Text:
-			v = r.texts.of(c.small[i])
-		default:
-			if c.small[i] < 2 {
-				v = Value{kind: Bool, bits: uint64(c.small[i])}
-			}
-		}
-		vals[c.prop] = v
-	}
-}
-
-// drop takes the oldest row out.
-func (r *rows) drop() {
-	for k := range r.cols {
-		if c := &r.cols[k]; c.kind == Text {
-			r.texts.leave(c.small[r.head])
-		}
-	}
-	r.head = r.slot(1)
-	r.n--
-}
-
-// texts keeps each text of the rows once.
-type texts struct {
-	ids  map[string]uint32
-	all  []string
-	refs []int32
-	free []uint32
-}
-
-// take returns the number of a text; 0 is null.
-func (t *texts) take(v Value) uint32 {
-	if v.kind == None {
-		return 0
-	}
-	if id, ok := t.ids[v.text]; ok {
-		t.refs[id-1]++
-		return id
-	}
-	s := cut(v.text)
-	if len(s) != len(v.text) {
-		return t.take(OfText(s))
-	}
-	s = string([]byte(s)) // not a part of what may be larger
-	var id uint32
-	if n := len(t.free); n > 0 {
-		id, t.free = t.free[n-1], t.free[:n-1]
-		t.all[id-1], t.refs[id-1] = s, 1
-	} else {
-		t.all, t.refs = append(t.all, s), append(t.refs, 1)
-		id = uint32(len(t.all))
-	}
-	t.ids[s] = id
-	return id
-}
-
-func (t *texts) of(id uint32) Value {
-	if id == 0 {
-		return Value{}
-	}
-	return OfText(t.all[id-1])
-}
-
-func (t *texts) leave(id uint32) {
-	if id == 0 {
-		return
-	}
-	if t.refs[id-1]--; t.refs[id-1] == 0 {
-		delete(t.ids, t.all[id-1])
-		t.all[id-1] = ""
-		t.free = append(t.free, id)
-	}
-}
+import "strings"
 
 // A window says which rows come and which go.
 type window struct {
@@ -382,6 +120,7 @@ func (w *window) hand(live int, vals []Value) {
 	for range p.left {
 		w.rows.drop()
 	}
+	p.left = p.left[:0]
 }
 
 // first is the first row that is not of the batch that was handed on before.
@@ -473,8 +212,8 @@ func (w *window) replace(vals []Value) {
 	if at >= 0 {
 		i := int(at)
 		r.load(i, w.scratch)
-		if r.count {
-			p.goneGroup = r.group[i]
+		if r.count { // until it is counted, the new one is in no group
+			p.goneGroup, r.group[i] = r.group[i], none
 		}
 		p.left, p.fresh = append(p.left, gone), append(p.fresh, i)
 		r.set(i, vals)
@@ -502,7 +241,7 @@ func (w *window) rehash(i int32) uint64 {
 func (w *window) hash(vals []Value) (h uint64) {
 	e := env{ev: vals}
 	for _, k := range w.keys {
-		h = h*31 + hash(k.v(&e))
+		h = h*31 + hash(kept(k.v(&e)))
 	}
 	return h
 }
@@ -510,7 +249,7 @@ func (w *window) hash(vals []Value) (h uint64) {
 func (w *window) alike(a, b []Value) bool {
 	x, y := env{ev: a}, env{ev: b}
 	for _, k := range w.keys {
-		if !same(k.v(&x), k.v(&y)) {
+		if !same(kept(k.v(&x)), kept(k.v(&y))) {
 			return false
 		}
 	}

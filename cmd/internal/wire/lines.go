@@ -199,6 +199,22 @@ func (l *Lines) serve(ctx context.Context, listener net.Listener) error {
 	return err
 }
 
+// Outdated reports whether an update has put another program in the place of this one, and every output has its safe level,
+// so that it disturbs nobody when this process ends and is started with the other. A program on trial is not waited for:
+// it is the agent's to pass the trial, and the lines go on.
+func (l *Lines) Outdated(c config.Config) bool {
+	_, slot, err := Program(c, false, l.log)
+	if err != nil || slot == os.Getenv(slotEnv) {
+		return false
+	}
+	for _, o := range l.bank.Report().Outputs {
+		if o.On != o.Safe || o.Left > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // lined is what the agent has of the lines.
 type lined struct {
 	client *lines.Client

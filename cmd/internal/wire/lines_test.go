@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/board"
 	"holdfast/cmd/internal/config"
 	"holdfast/cmd/internal/wire"
 )
@@ -91,5 +92,42 @@ func TestOutputsAreShutDownWhenTheSocketCannotBeMade(t *testing.T) {
 		if want == "1" && l.Run(t.Context(), func() { t.Error("ready") }) == nil {
 			t.Error("it ran")
 		}
+	}
+}
+
+// After an update the lines go over to its program, but not while an output is in use.
+func TestLinesGoOverToTheProgramOfAnUpdateWhenAllIsSafe(t *testing.T) {
+	p := newPlace(t)
+	p.c.RunDir = t.TempDir()
+	p.c.Lines = map[string]config.Line{"pump": {Driver: "sim", Output: true}}
+	p.runs(t, "1.0.0")
+	lines := func() *wire.Lines {
+		l, err := wire.NewLines(wire.LinesOptions{Config: p.c, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	if l := lines(); l.Outdated(p.c) {
+		t.Error("outdated before any update")
+	}
+	p.put(t, board.SlotB, "1.1.0", 0o755)
+	if err := p.links.Arm(board.SlotB); err != nil {
+		t.Fatal(err)
+	}
+	p.runs(t, "1.0.0")
+	if l := lines(); l.Outdated(p.c) {
+		t.Error("outdated by what is on trial")
+	}
+	if err := p.links.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	l := lines()
+	if !l.Outdated(p.c) {
+		t.Error("not outdated by what was committed")
+	}
+	p.c.Lines["pump"] = config.Line{Driver: "sim", Output: true, Initial: true}
+	if l := lines(); l.Outdated(p.c) {
+		t.Error("outdated while the pump runs")
 	}
 }

@@ -40,11 +40,11 @@ type Step struct {
 
 // A Call is one call of a listener. The value of a column may be "@e1" for the event of that name.
 type Call struct {
-	At        int              `json:"at"` // index of the step
-	Time      int64            `json:"t"`
-	Statement string           `json:"stmt"`
-	New       []map[string]any `json:"new"`
-	Old       []map[string]any `json:"old"`
+	At        int    `json:"at"` // index of the step
+	Time      int64  `json:"t"`
+	Statement string `json:"stmt"`
+	New       []any  `json:"new"` // rows: their columns, or "@e1" for all of an event
+	Old       []any  `json:"old"`
 }
 
 // MaxBytes bounds a file.
@@ -204,8 +204,8 @@ func value(k epl.Kind, of any) (epl.Value, bool) {
 	return epl.OfLong(i), true
 }
 
-func rows(columns []string, of []epl.Row, names map[uint64]string) []map[string]any {
-	var out []map[string]any
+func rows(columns []string, of []epl.Row, names map[uint64]string) []any {
+	var out []any
 	for _, r := range of {
 		m := map[string]any{}
 		for i, c := range r {
@@ -267,7 +267,7 @@ func (c *Case) Check() string {
 		}
 		got, w := calls[i], want[i]
 		ordered := c.ordered(w.Statement)
-		if got.At != w.At || got.Statement != w.Statement || got.Time != w.Time || !same(got.New, w.New, ordered) || !same(got.Old, w.Old, ordered) {
+		if got.At != w.At || got.Statement != w.Statement || got.Time != w.Time || !c.same(got.New, w.New, ordered) || !c.same(got.Old, w.Old, ordered) {
 			return fmt.Sprintf("step %d: %s was called with %s; step %d: with %s was observed", got.At, got.Statement, show(got), w.At, show(w))
 		}
 	}
@@ -290,20 +290,37 @@ func show(c Call) string {
 }
 
 // same compares rows as a bag, or in their order.
-func same(a, b []map[string]any, ordered bool) bool {
+func (c *Case) same(a, b []any, ordered bool) bool {
 	if len(a) != len(b) {
 		return false
 	}
 	b = slices.Clone(b)
-	for i, r := range a {
-		n := slices.IndexFunc(b, func(o map[string]any) bool { return alike(r, o) })
+	for _, r := range a {
+		n := slices.IndexFunc(b, func(o any) bool { return alike(r, c.whole(o)) })
 		if n < 0 || ordered && n != 0 {
-			_ = i
 			return false
 		}
 		b = slices.Delete(b, n, n+1)
 	}
 	return true
+}
+
+// whole is what an event that stands for a row has in it.
+func (c *Case) whole(row any) any {
+	name, ok := row.(string)
+	if !ok {
+		return row
+	}
+	for _, s := range c.Steps {
+		if s.Event != "" && "@"+s.Event == name {
+			all := map[string]any{}
+			for p := range c.Types[s.Type] {
+				all[p] = s.Values[p]
+			}
+			return all
+		}
+	}
+	return row
 }
 
 func alike(a, b any) bool {

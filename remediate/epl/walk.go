@@ -1,0 +1,81 @@
+package epl
+
+import "slices"
+
+// conjuncts divides a condition at its ands.
+func conjuncts(e expr) []expr {
+	if b, ok := e.(*binary); ok && b.op == "and" {
+		return append(conjuncts(b.l), conjuncts(b.r)...)
+	}
+	return []expr{e}
+}
+
+// walk visits an expression and all in it, as long as visit returns true.
+func walk(e expr, visit func(expr) bool) {
+	if e == nil || !visit(e) {
+		return
+	}
+	for _, k := range parts(e) {
+		walk(k, visit)
+	}
+}
+
+func parts(e expr) []expr {
+	switch e := e.(type) {
+	case *unary:
+		return []expr{e.e}
+	case *binary:
+		return []expr{e.l, e.r}
+	case *isNull:
+		return []expr{e.e}
+	case *between:
+		return []expr{e.e, e.lo, e.hi}
+	case *in:
+		return append([]expr{e.e}, e.list...)
+	case *match:
+		return []expr{e.e, e.arg}
+	case *call:
+		return e.args
+	case *caseOf:
+		out := append(slices.Clone(e.conds), e.thens...)
+		if e.other != nil {
+			out = append(out, e.other)
+		}
+		return out
+	}
+	return nil
+}
+
+// alike reports whether two expressions are written alike.
+func alike(a, b expr) bool {
+	switch a := a.(type) {
+	case *literal:
+		o, ok := b.(*literal)
+		return ok && a.v == o.v
+	case *name:
+		o, ok := b.(*name)
+		return ok && a.tag == o.tag && a.index == o.index && a.prop == o.prop
+	case *unary:
+		o, ok := b.(*unary)
+		if !ok || a.op != o.op {
+			return false
+		}
+	case *binary:
+		o, ok := b.(*binary)
+		if !ok || a.op != o.op {
+			return false
+		}
+	case *isNull:
+		if _, ok := b.(*isNull); !ok {
+			return false
+		}
+	case *call:
+		o, ok := b.(*call)
+		if !ok || a.fn != o.fn || a.star != o.star || a.distinct != o.distinct {
+			return false
+		}
+	default:
+		return false
+	}
+	return slices.EqualFunc(parts(a), parts(b), alike)
+}
