@@ -46,8 +46,8 @@ func TestAMissedTargetIsNamedAndFails(t *testing.T) {
 		status int
 		want   string
 	}{
-		{10_000_000, 0, "10000000 (<=10000000)"},
-		{10_000_001, 1, "10000001 (<=10000000)"},
+		{11_400_000, 0, "11400000 (<=11400000)"},
+		{11_400_001, 1, "11400001 (<=11400000)"},
 	} {
 		if err := os.Truncate(program, tt.bytes); err != nil {
 			t.Fatal(err)
