@@ -59,10 +59,9 @@ func (d *Draft) Encode() ([]byte, error) {
 	}
 	b = le.AppendUint32(b, uint32(len(nodes)/nodeBytes))
 	b = le.AppendUint32(b, uint32(min(max(d.Step.Milliseconds(), 0), math.MaxUint32)))
-	for _, f := range []float32{d.Temperature, d.Sure, d.Margin} {
+	for _, f := range []float32{d.Temperature, d.Sure, d.Margin, max(d.Prior, 1)} {
 		b = le.AppendUint32(b, math.Float32bits(f))
 	}
-	b = append(b, 0, 0, 0, 0)
 	for _, name := range slices.Concat(d.Classes, d.Metrics) {
 		if err := CheckName(name); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrModel, err)
@@ -144,7 +143,7 @@ func (e *encoder) leaf(shares []float64) (row uint16, err error) {
 	row, known := e.leaves[string(b)]
 	if !known {
 		if len(e.leaves) == math.MaxUint16 {
-			return 0, fmt.Errorf("more than %d different leaves", math.MaxUint16)
+			return 0, fmt.Errorf("%w: more than %d different leaves", ErrBounds, math.MaxUint16)
 		}
 		row = uint16(len(e.leaves))
 		e.leaves[string(b)] = row

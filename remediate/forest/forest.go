@@ -56,6 +56,7 @@ type Model struct {
 	Window      int           // rows
 	Step        time.Duration // between two rows
 	Temperature float32       // by which probabilities are made confidences
+	Prior       float32       // by how much normal counts for more than another class, since devices seldom have a fault
 	Sure        float32       // the least confidence of a verdict
 	Margin      float32       // how far outside its range a feature may be, in widths of the range
 

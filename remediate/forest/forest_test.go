@@ -82,15 +82,15 @@ func TestVerdictNamesTheClassOrTheDoubt(t *testing.T) {
 	}
 }
 
-// At the temperature T a probability p counts as (p + 0.001)^(1/T).
-func TestConfidenceIsScaledByTheTemperature(t *testing.T) {
+// At the temperature T a probability p counts as (p + 0.001)^(1/T), that of normal times the prior.
+func TestConfidenceIsScaledByTemperatureAndPrior(t *testing.T) {
 	for _, temperature := range []float32{0.3, 1, 4} {
 		d := small()
-		d.Temperature = temperature
+		d.Temperature, d.Prior = temperature, 5
 		d.Trees[0][2].Shares = []float64{.7, .1, .2}
 		d.Golden = []forest.Golden{{Row: []float32{90, 20, 0}, Shares: []float64{.85, .05, .1}}}
 		m := opened(t, d)
-		sum := 0.0
+		sum := 4 * math.Pow(.101, 1/float64(temperature)) // normal counts five times
 		for _, p := range []float64{.85, .05, .1} {
 			sum += math.Pow(p+0.001, 1/float64(temperature))
 		}
@@ -221,7 +221,7 @@ func TestBrokenModelsAreRefused(t *testing.T) {
 		{"401 trees", u16(22, 401)}, {"0 leaves", u16(24, 0)}, {"65 golden rows", u16(26, 65)}, {"0 golden rows", u16(26, 0)},
 		{"nodes: wants", u16(30, 0xffff)}, {"0 ms between rows", u16(32, 0)}, {"ms between rows", u16(34, 0xffff)},
 		{"temperature NaN", f32(36, math.NaN())}, {"temperature 0", f32(36, 0)}, {"least confidence 2", f32(40, 2)},
-		{"margin +Inf", f32(44, math.Inf(1))}, {"reserved", u16(48, 1)},
+		{"margin +Inf", f32(44, math.Inf(1))}, {"prior of normal 0.5", f32(48, 0.5)}, {"prior of normal NaN", f32(48, math.NaN())},
 		{"name of 0 bytes", func(b []byte) []byte { b[names] = 0; return b }},
 		{"name of 200 bytes", func(b []byte) []byte { b[names] = 200; return b }},
 		{"not printable ASCII", func(b []byte) []byte { b[names+1] = '\n'; return b }},

@@ -10,8 +10,11 @@ import (
 	"time"
 )
 
-// ErrModel is what all errors of Read are.
-var ErrModel = errors.New("model")
+// ErrModel is what all errors of Read are. ErrBounds are those that a smaller model would not have.
+var (
+	ErrModel  = errors.New("model")
+	ErrBounds = errors.New("out of bounds")
+)
 
 // The layout of docs/model-format.md.
 const (
@@ -83,7 +86,7 @@ func (r *reader) count(what string, low, high int) int {
 // Read returns the model that b holds, all of which it has looked at, or says what is wrong with it. Nothing of b is kept.
 func Read(b []byte) (*Model, error) {
 	if len(b) > MaxBytes {
-		return nil, fmt.Errorf("%w: %d bytes: wants at most %d", ErrModel, len(b), MaxBytes)
+		return nil, fmt.Errorf("%w: %w: %d bytes: wants at most %d", ErrModel, ErrBounds, len(b), MaxBytes)
 	}
 	if len(b) < headBytes+hashBytes || string(b[:8]) != magic {
 		return nil, fmt.Errorf("%w: does not begin with %s and a head", ErrModel, magic)
@@ -140,9 +143,7 @@ func (r *reader) head(m *Model) (trees, leaves, golden, nodes int) {
 	m.Temperature = r.float("temperature", lowestTemp, highestTemp)
 	m.Sure = r.float("least confidence", 0, 1)
 	m.Margin = r.float("margin", 0, widestMargin)
-	if r.u32() != 0 && r.err == nil {
-		r.fail("the reserved bytes are not 0")
-	}
+	m.Prior = r.float("prior of normal", 1, MaxPrior)
 	if r.err == nil {
 		m.Classes, m.Metrics, m.Features = make([]string, classes), make([]string, metrics), make([]Feature, features)
 	}

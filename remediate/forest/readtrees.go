@@ -57,7 +57,7 @@ func (r *reader) nodes(m *Model, sizes []int, leaves, nodes int) {
 		at += size
 	}
 	if m.visits > MaxVisits {
-		r.fail("%d comparisons in its deepest paths: wants at most %d", m.visits, MaxVisits)
+		r.fail("%w: %d comparisons in its deepest paths: wants at most %d", ErrBounds, m.visits, MaxVisits)
 	}
 	for i, yes := range seen {
 		if yes {

@@ -91,7 +91,11 @@ const floor = 1e-3
 // powerSteps is how finely powers divides the probabilities; between two it is a straight line, off by less than 1e-3.
 const powerSteps = 1024
 
-// Power returns what a probability counts for when it is scaled. A class's confidence is its power, divided by the sum of all.
+// MaxPrior is the largest Prior of a model.
+const MaxPrior = 1e6
+
+// Power returns what a probability counts for when it is scaled. A class's confidence is its power, divided by the sum of all; that
+// of the normal class is multiplied by the prior before.
 func Power(probability, temperature float64) float64 {
 	return math.Pow(probability+floor, 1/temperature)
 }
@@ -111,6 +115,9 @@ func (m *Model) confidence(sums *[MaxClasses]uint32) (class int, confidence floa
 		at := float32(sums[c]) * per
 		i := min(int(at), powerSteps-1)
 		p := m.powers[i] + (m.powers[i+1]-m.powers[i])*(at-float32(i))
+		if c == m.Normal {
+			p *= m.Prior
+		}
 		if all += p; c == class {
 			own = p
 		}
