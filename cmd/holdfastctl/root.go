@@ -51,7 +51,7 @@ Exit codes: 0 done, 1 the deed did not succeed, 2 wrong usage or configuration, 
 	}{
 		{"fleet", []*cobra.Command{newDemo(c), newWatch(c), newShadow(c), newCommand(c), newUpdate(c), newRecord(c)}},
 		{"site", []*cobra.Command{newHub(c), newPKI(c)}},
-		{"image", []*cobra.Command{newRelease(c), delta.Command()}},
+		{"image", []*cobra.Command{newRelease(c), delta.Command(), newModel(c)}},
 		{"", []*cobra.Command{newMan(), newVersion(c)}},
 	} {
 		for _, cmd := range g.cmds {
