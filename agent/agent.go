@@ -35,6 +35,7 @@ type Parts struct {
 	Crashes  Crashes          // reads what the kernel left of its crashes; nil where nobody does
 	Relays   []string         // outputs the shadow may hold at a level, by the verb relay.set
 	Watch    func([]string)   // takes the list of units whose state is reported; nil where there are none
+	Rules    Rules            // reads the rules; nil where nothing is judged
 	Settings Settings         // what the configuration says
 	Policy   Policy
 	Log      *slog.Logger
@@ -146,6 +147,9 @@ func New(p Parts) (*Agent, error) {
 	}
 	a.runner = &collectors.Runner{Clock: p.Board.Clock, Log: p.Log, Sources: a.core.schedules(), Streams: p.Streams,
 		Changes: a.core.schedule}
+	if p.Rules != nil {
+		a.runner.Round = a.core.round
+	}
 	return a, nil
 }
 
@@ -278,7 +282,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		working = append(working, start(work, "updates", a.updates.run))
 	}
 	if a.parts.Crashes != nil {
-		c := &crashes{read: a.parts.Crashes, files: a.parts.Board.Files, clock: a.parts.Board.Clock, log: a.parts.Log, facts: a.parts.Board.Facts, record: a.keep}
+		c := &crashes{read: a.parts.Crashes, files: a.parts.Board.Files, clock: a.parts.Board.Clock, log: a.parts.Log, facts: a.parts.Board.Facts, record: a.keep, told: a.crashed}
 		working = append(working, start(work, "crashes", c.run))
 	}
 	if a.parts.Ready != nil {

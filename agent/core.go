@@ -11,6 +11,7 @@ import (
 	"holdfast/agent/spool"
 	"holdfast/board"
 	"holdfast/collectors"
+	"holdfast/remediate"
 )
 
 // core is the loop in the middle. It owns the settings, the shadow, the batch and the present view of the machine; every
@@ -38,6 +39,7 @@ type core struct {
 	broken   error                  // why the command ledger cannot be trusted
 	relays   func(ctx context.Context, name string, on bool) error
 	jobs     func(json.RawMessage) // takes update jobs; nil where there are none
+	rules    *remediate.Rules      // nil where nothing is judged
 
 	facts    map[string]any // of the board, as they are reported
 	base     Settings
@@ -117,6 +119,7 @@ func newCore(a *Agent) *core {
 	}
 	a.drain.stats = c.stats
 	c.link.since = c.clock.Now()
+	c.newRules()
 	return c
 }
 
@@ -142,8 +145,10 @@ func (c *core) run(ctx context.Context) error {
 	tick, stopTick := c.clock.Timer(0)
 	var linger <-chan time.Time
 	stopLinger := func() {}
-	defer func() { stopTick(); stopLinger() }()
+	var wake alarm
+	defer func() { stopTick(); stopLinger(); wake.off() }()
 	for {
+		wake.set(c)
 		if c.batch.count > 0 && linger == nil {
 			linger, stopLinger = c.clock.Timer(c.parts.Policy.Linger)
 		}
@@ -171,6 +176,9 @@ func (c *core) run(ctx context.Context) error {
 			c.count()
 		case look := <-c.ask:
 			look(c)
+		case <-wake.fired:
+			wake.off()
+			c.rules.Tick()
 		case <-tick:
 			c.housekeep()
 			tick, stopTick = c.clock.Timer(coreTick)
@@ -180,8 +188,11 @@ func (c *core) run(ctx context.Context) error {
 	}
 }
 
-// observe takes one reading into the present view, and its reduction into the batch.
+// observe takes one reading into the present view, gives it to the rules, and its reduction into the batch.
 func (c *core) observe(s collectors.Sample) {
+	if c.judge(&s); s.Source == "" {
+		return
+	}
 	key := series{s.Source, s.Instance}
 	if _, known := c.latest[key]; known || len(c.latest) < maxLatest {
 		c.latest[key] = s
@@ -247,6 +258,7 @@ func (c *core) cameUp(now time.Time, up *link.Up) {
 	c.link = linkState{up: true, since: now, broker: up.Broker, reconnects: c.link.reconnects + 1}
 	c.trial.down = time.Time{}
 	c.tellDrain(true)
+	c.linkChanged(true, outage, reason)
 	c.log.Info("link up", "broker", up.Broker, "resumed", up.Resumed)
 	if outage >= outageEvent && c.link.reconnects > 1 {
 		c.event("link", map[string]any{"down_seconds": outage.Round(time.Second).Seconds(), "reason": reason})
@@ -280,6 +292,13 @@ func (c *core) tellDrain(up bool) {
 }
 
 func (c *core) wentDown(now time.Time, down *link.Down) {
+	if c.link.up || c.link.reconnects == 0 && c.link.err == nil {
+		why := ""
+		if down.Err != nil {
+			why = down.Err.Error()
+		}
+		c.linkChanged(false, 0, why)
+	}
 	if c.link.up {
 		c.link.up, c.link.since = false, now
 		c.tellDrain(false)
@@ -349,6 +368,9 @@ func (c *core) housekeep() {
 	}
 	if len(c.locked) > 0 {
 		c.hold(c.locked)
+	}
+	if c.rules != nil {
+		c.rules.Overflows()
 	}
 	if c.askAgain && c.link.up {
 		c.open()

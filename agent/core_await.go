@@ -7,6 +7,9 @@ import (
 
 // farewell says the last words: what is gathered goes to the drain, which sends or keeps it; then the cloud is told.
 func (c *core) farewell(ctx context.Context) error {
+	if c.rules != nil {
+		c.rules.Rest()
+	}
 	c.reducer.flush(c.gather)
 	c.flush()
 	for _, p := range c.outbox.all() {

@@ -33,6 +33,7 @@ type crashes struct {
 	log    *slog.Logger
 	facts  board.Facts
 	record func(ctx context.Context, kind string, body map[string]any) error
+	told   func(ctx context.Context, crash board.Crash) // takes each after its event is on flash
 }
 
 // run ends when all were told. That they cannot be read or told keeps nothing else from running.
@@ -52,7 +53,7 @@ func (c *crashes) run(ctx context.Context) error {
 
 func (c *crashes) tell(ctx context.Context) error {
 	all, unread := c.read(ctx)
-	told, err := c.told()
+	told, err := c.known()
 	if err != nil {
 		c.log.Warn("what was told of crashes is lost, and told again", "err", err)
 	}
@@ -62,6 +63,9 @@ func (c *crashes) tell(ctx context.Context) error {
 		}
 		if err := c.record(ctx, "crash", c.event(crash)); err != nil {
 			return fmt.Errorf("tell of a crash: %w", err)
+		}
+		if c.told != nil {
+			c.told(ctx, crash)
 		}
 		told = append(told, crash.ID)
 		told = told[max(len(told)-maxToldCrashes, 0):]
@@ -73,7 +77,7 @@ func (c *crashes) tell(ctx context.Context) error {
 	return unread
 }
 
-func (c *crashes) told() (ids []string, err error) {
+func (c *crashes) known() (ids []string, err error) {
 	doc, err := c.files.ReadFile(crashesName, toldBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

@@ -156,6 +156,7 @@ func (c *core) stateTree(figures [3]float64) map[string]any {
 	}
 	maps.Copy(who, c.facts)
 	t["board"] = who
+	c.reportRules(t)
 	if relays := c.relayLevels(); len(relays) > 0 {
 		t["relays"] = relays
 	}

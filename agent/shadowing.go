@@ -37,6 +37,9 @@ func (c *core) recall() {
 		c.trial = trial{since: now, down: now}
 	}
 	c.apply()
+	if c.parts.Rules != nil {
+		_ = c.loadRules(c.parts.Rules()) // said and reported
+	}
 }
 
 // want takes a desired document.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdfast/board"
+	"holdfast/remediate"
 )
 
 // Status is what holdfast status shows: the present view of a running agent.
@@ -23,6 +24,7 @@ type Status struct {
 	Shadow   ShadowStatus      `json:"shadow"`
 	Spool    SpoolStatus       `json:"spool"`
 	Sources  []SourceStatus    `json:"sources"`
+	Rules    *RulesStatus      `json:"rules,omitempty"`    // nil where nothing is judged
 	Problems map[string]string `json:"problems,omitempty"` // what is wrong, by part
 }
 
@@ -52,6 +54,12 @@ type SpoolStatus struct {
 	Dropped    uint64 `json:"dropped_count"`
 	Degraded   string `json:"degraded,omitempty"` // why it runs from memory alone
 }
+
+// RulesStatus is how the rules do, and which alerts are open.
+type RulesStatus = remediate.Standing
+
+// AlertStatus is one alert that is open.
+type AlertStatus = remediate.AlertStatus
 
 // SourceStatus is one series' latest reading.
 type SourceStatus struct {
@@ -98,6 +106,11 @@ func (c *core) status() Status {
 	}
 	if c.broken != nil {
 		s.Problems["commands"] = c.broken.Error()
+	}
+	if c.rules != nil {
+		if s.Rules = new(c.rules.Standing()); s.Rules.Fault != "" {
+			s.Problems["rules"] = s.Rules.Fault
+		}
 	}
 	if c.parts.Faults != nil {
 		maps.Copy(s.Problems, c.parts.Faults())

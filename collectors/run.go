@@ -35,6 +35,9 @@ type Runner struct {
 	// keeps its rhythm while its period stays, and its hung reading. Give the channel room for one, so that the sender
 	// need not wait for the loop. nil: the set never changes.
 	Changes <-chan []Schedule
+	// Round is called where emit is when the readings that began together are over, but for those that hang, and at the
+	// latest when the next begin: what is known then is the present. nil: nobody wants to know.
+	Round func()
 	// Deadline is how long a reading may take, 10 s when 0, and never more than the source's period. Time in which emit
 	// blocked does not count.
 	Deadline time.Duration
@@ -74,6 +77,7 @@ type loop struct {
 	origin   time.Time
 	tasks    []*task
 	running  int
+	began    time.Time     // of the readings that Round has not been called for; zero when there are none
 	messages chan message  // no room: a stream waits while the receiver of its samples is busy
 	gone     chan struct{} // closed when nobody receives messages any more
 }
@@ -94,7 +98,11 @@ func (l *loop) run() error {
 	defer func() { stop() }()
 	for {
 		now := l.Clock.Now()
-		if wake := l.turn(now); !wake.Equal(armed) {
+		wake := l.turn(now)
+		if !l.began.IsZero() && !slices.ContainsFunc(l.tasks, (*task).reading) {
+			l.round()
+		}
+		if !wake.Equal(armed) {
 			stop()
 			fired, stop, armed = nil, func() {}, wake
 			if !wake.IsZero() {

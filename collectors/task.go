@@ -88,9 +88,26 @@ func (t *task) rest(now time.Time, err error) {
 	t.next = now.Add(t.pause)
 }
 
+// reading reports whether the task is a reading under way that may still end in time.
+func (t *task) reading() bool { return t.running && t.period > 0 && !t.late && !t.off }
+
+// round says that the readings that began together are over.
+func (l *loop) round() {
+	l.began = time.Time{}
+	if l.Round != nil {
+		l.Round()
+	}
+}
+
 // start begins a reading. Its goroutine ends with a message that nobody but the loop takes.
 func (l *loop) start(t *task, now time.Time) {
 	ctx, cancel := context.WithCancel(l.ctx)
+	if t.period > 0 {
+		if !l.began.IsZero() && now.After(l.began) {
+			l.round()
+		}
+		l.began = now
+	}
 	t.turn++
 	t.started, t.samples, t.late, t.running, t.cancel = now, 0, false, true, cancel
 	if t.period > 0 {

@@ -93,9 +93,9 @@ func (h *shape) find(from int, name string) int {
 	return -1
 }
 
-// Round sends DeviceStatus with what is known now.
-func (f *Feed) Round(now time.Time) {
-	f.present.fill(f.status.vals[1:], now)
+// Round sends DeviceStatus with what is known now, and whether the wall clock is trusted.
+func (f *Feed) Round(now time.Time, trusted bool) {
+	f.present.fill(f.status.vals[1:], now, trusted)
 	f.send(f.status.typ, f.status.vals)
 }
 

@@ -94,8 +94,8 @@ func TestDeviceStatusIsTheLatestOfEverySourceUntilItIsStale(t *testing.T) {
 				got = seen(typ, vals)
 			}
 		}})
-	feed.Round(noon)
-	if got != "DeviceStatus(deviceId=pump)" {
+	feed.Round(noon, true)
+	if got != "DeviceStatus(deviceId=pump clockTrusted=true)" {
 		t.Errorf("of nothing: %s", got)
 	}
 	for _, s := range []collectors.Sample{
@@ -111,14 +111,14 @@ func TestDeviceStatusIsTheLatestOfEverySourceUntilItIsStale(t *testing.T) {
 		feed.Sample(&s)
 	}
 	feed.Link(true, 0, "")
-	feed.Round(noon.Add(30 * time.Second))
+	feed.Round(noon.Add(30*time.Second), true)
 	want := "DeviceStatus(deviceId=pump cpuUtilization=25 memoryUtilization=50 swapUtilization=25 diskUtilization=75 diskFree=25 " +
-		"networkReceive=13500 networkTransmit=3000 networkUtilization=20 temperature=-5 unitsDown=2 clockSynchronised=true clockOffset=0.125 linkUp=true)"
+		"networkReceive=13500 networkTransmit=3000 networkUtilization=20 temperature=-5 unitsDown=2 clockSynchronised=true clockOffset=0.125 clockTrusted=true linkUp=true)"
 	if got != want {
 		t.Errorf("fresh:\n%s, want\n%s", got, want)
 	}
-	feed.Round(noon.Add(31 * time.Second))
-	if want := "DeviceStatus(deviceId=pump diskUtilization=75 diskFree=25 linkUp=true)"; got != want {
+	feed.Round(noon.Add(31*time.Second), true)
+	if want := "DeviceStatus(deviceId=pump diskUtilization=75 diskFree=25 clockTrusted=true linkUp=true)"; got != want {
 		t.Errorf("after 31 s:\n%s, want\n%s", got, want)
 	}
 }
@@ -134,7 +134,7 @@ func TestAStormOfInstancesDoesNotGrowTheFeed(t *testing.T) {
 		s := sample("network", fmt.Sprint("eth", i), "rx_bytes_per_second", 1)
 		feed.Sample(&s)
 	}
-	if feed.Round(noon); disks != 64 {
+	if feed.Round(noon, true); disks != 64 {
 		t.Errorf("%g instances are kept, want 64", disks)
 	}
 }
@@ -143,7 +143,7 @@ func TestEventsCostNoMemory(t *testing.T) {
 	feed := remediate.NewFeed(remediate.Catalogue(), remediate.FeedOptions{Device: "pump", Send: func(*epl.Type, []epl.Value) {}})
 	s := sample("network", "eth0", "rx_bytes_per_second", 1000, "tx_bytes_per_second", 2500, "carrier", true)
 	e := sample("gpio_edge", "door", "level", 1, "high", true, "seq", 7)
-	if n := testing.AllocsPerRun(100, func() { feed.Sample(&s); feed.Sample(&e); feed.Round(noon); feed.Link(true, 0, "x") }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { feed.Sample(&s); feed.Sample(&e); feed.Round(noon, true); feed.Link(true, 0, "x") }); n != 0 {
 		t.Errorf("%g allocations", n)
 	}
 }

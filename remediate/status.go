@@ -65,7 +65,8 @@ var statusMeasures = [...]statusMeasure{
 	{name: "clockOffset", source: "clock", field: "offset_seconds", factor: 1},
 	{name: "agentMemory", source: "self", field: "rss_bytes", factor: 1},
 	{name: "recordsWaiting", source: "self", field: "records_waiting_count", factor: 1},
-	{name: "linkUp", how: all}, // the agent's own
+	{name: "clockTrusted", how: all}, // the agent's own, as linkUp
+	{name: "linkUp", how: all},
 }
 
 // StatusNames are the properties of DeviceStatus behind deviceId, in their order.
@@ -179,7 +180,7 @@ func (p *present) take(s *collectors.Sample) {
 }
 
 // fill writes the properties of DeviceStatus as of now; what is stale is null, and forgotten.
-func (p *present) fill(vals []epl.Value, now time.Time) {
+func (p *present) fill(vals []epl.Value, now time.Time, trusted bool) {
 	for name, src := range p.sources {
 		limit := p.stale(name)
 		src.readings = slices.DeleteFunc(src.readings, func(r reading) bool { return now.Sub(r.at) > limit })
@@ -187,7 +188,7 @@ func (p *present) fill(vals []epl.Value, now time.Time) {
 			vals[index] = statusMeasures[index].join(src.readings, k)
 		}
 	}
-	vals[len(statusMeasures)-1] = p.linkUp
+	vals[len(statusMeasures)-2], vals[len(statusMeasures)-1] = epl.OfBool(trusted), p.linkUp
 }
 
 // join makes one value of what the instances say.

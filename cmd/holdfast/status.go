@@ -89,6 +89,12 @@ func printStatus(w io.Writer, s *agent.Status) error {
 		row("", "refused %s: %s", orWhole(path), s.Shadow.Refused[path])
 	}
 	row("spool", "%d waiting, %s on disk, %d dropped", s.Spool.Waiting, size(s.Spool.FlashBytes), s.Spool.Dropped)
+	if r := s.Rules; r != nil {
+		row("rules", "%d in force (%s), %d alerts open", r.Rules, r.Hash, len(r.Open))
+		for _, a := range r.Open {
+			row("ALERT", "%s", alertLine(a, s.Time))
+		}
+	}
 	if !s.Trusted {
 		row("clock", "not set: times are marked untrusted")
 	}
@@ -117,6 +123,19 @@ func printStatus(w io.Writer, s *agent.Status) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// alertLine says what is open: how bad, which rule, of what, and since when.
+func alertLine(a agent.AlertStatus, now time.Time) string {
+	words := []string{a.Severity, a.Rule}
+	for _, name := range slices.Sorted(maps.Keys(a.Key)) {
+		words = append(words, name+"="+a.Key[name])
+	}
+	line := strings.Join(words, " ") + ", for " + span(max(now.Sub(a.Since).Seconds(), 0))
+	if a.Description != "" {
+		line += ": " + a.Description
+	}
+	return line
 }
 
 // facts says in one line what the board says of itself.

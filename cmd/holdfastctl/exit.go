@@ -37,6 +37,9 @@ type failure struct {
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
+// errTold is a deed that did not succeed, of which all has been said.
+var errTold = errors.New("it did not succeed")
+
 // usage is wrong use of the command line or the configuration.
 func usage(format string, a ...any) error {
 	return &failure{code: exitUsage, err: fmt.Errorf(format, a...)}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -29,7 +30,9 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		return 0
 	}
 	f := judge(err)
-	fmt.Fprintln(errOut, "holdfastctl: "+f.err.Error())
+	if !errors.Is(f.err, errTold) {
+		fmt.Fprintln(errOut, "holdfastctl: "+f.err.Error())
+	}
 	for _, h := range f.hints {
 		fmt.Fprintln(errOut, "hint: "+h)
 	}

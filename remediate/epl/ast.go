@@ -40,6 +40,9 @@ func (s *Statement) Annotation(name string) (a Annotation, ok bool) {
 	return Annotation{}, false
 }
 
+// Into is the event type that the statement inserts into, empty for none.
+func (s *Statement) Into() string { return s.insert }
+
 // A column is one of the select clause.
 type column struct {
 	all  bool   // *, or tag.*

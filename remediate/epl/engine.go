@@ -62,6 +62,7 @@ type Engine struct {
 	queue  []routed
 	spare  [][]Value
 	lost   uint64
+	texts  owner
 }
 
 // A route is who wants events of a type.
@@ -96,6 +97,9 @@ func New(o Options) *Engine {
 
 // Now is the engine's time.
 func (e *Engine) Now() int64 { return e.now }
+
+// Due is when something is due next, without any event; ok is false when nothing is.
+func (e *Engine) Due() (t int64, ok bool) { return e.timers.next() }
 
 // Rules are the statements that are deployed, in that order.
 func (e *Engine) Rules() []*Rule { return slices.Clone(e.rules) }

@@ -17,7 +17,18 @@ func Format(file, text string) (string, error) {
 	if m != nil {
 		return "", m.in(file, text)
 	}
-	f := &formatter{text: text, tokens: tokens, fresh: true}
+	f := &formatter{text: text, tokens: tokens, fresh: true, prev: make([]int, len(tokens)), next: make([]int, len(tokens))}
+	for i, last := 0, -1; i < len(tokens); i++ {
+		if f.prev[i] = last; tokens[i].kind != tokenComment {
+			last = i
+		}
+	}
+	for i, next := len(tokens)-1, 0; i >= 0; i-- {
+		if tokens[i].kind != tokenComment {
+			next = i
+		}
+		f.next[i] = next
+	}
 	for i := range tokens {
 		f.token(i)
 	}
@@ -53,6 +64,8 @@ func unchanged(tokens []token, out string) error {
 type formatter struct {
 	text   string
 	tokens []token
+	prev   []int // of each token, where the one before it is that is no comment
+	next   []int // likewise, itself or the one after it
 	b      strings.Builder
 
 	fresh  bool   // nothing of the statement was written yet
@@ -62,22 +75,12 @@ type formatter struct {
 	ended  bool   // the last token was the comment of a line
 }
 
-// before returns the token before the i-th that is no comment.
+// before returns the token before the i-th that is no comment, and where it is; -1 for none.
 func (f *formatter) before(i int) (token, int) {
-	for i--; i >= 0; i-- {
-		if f.tokens[i].kind != tokenComment {
-			return f.tokens[i], i
-		}
+	if i < 0 || f.prev[i] < 0 {
+		return token{}, -1
 	}
-	return token{}, -1
-}
-
-// after returns where the next token is that is no comment.
-func (f *formatter) after(i int) int {
-	for f.tokens[i].kind == tokenComment {
-		i++
-	}
-	return i
+	return f.tokens[f.prev[i]], f.prev[i]
 }
 
 // gap is what the text has before the i-th token.
@@ -107,13 +110,13 @@ func (f *formatter) token(i int) {
 	clause := t.kind != tokenComment && f.clause(i)
 	starts := f.fresh || clause // a comment before what begins a line begins one, too
 	if t.kind == tokenComment {
-		n := f.after(i)
+		n := f.next[i]
 		starts = starts || f.tokens[n].kind == tokenEnd || f.clause(n)
 	}
 	keep := f.column > 0 && f.own(i)
 	switch {
 	case f.b.Len() == 0:
-	case f.ended || lines > 0 && (t.kind == tokenComment || !keep) || clause || f.fresh && t.kind != tokenComment && !t.is(";"):
+	case f.ended || lines > 0 && (t.kind == tokenComment || !keep) && !t.is(";") || clause || f.fresh && t.kind != tokenComment && !t.is(";"):
 		if keep && !f.ended {
 			f.b.WriteString(f.gap(i))
 			break
@@ -122,8 +125,12 @@ func (f *formatter) token(i int) {
 		if lines > 1 && f.fresh {
 			f.b.WriteByte('\n')
 		}
-		if !starts {
-			f.b.WriteString(strings.Repeat("    ", 1+len(f.stack)))
+		switch deep := len(f.stack); {
+		case starts:
+		case deep == 0 && !t.is(")") && !t.is("]"): // what goes on with a clause
+			f.b.WriteString("    ")
+		default:
+			f.b.WriteString(strings.Repeat("    ", deep))
 		}
 	case keep:
 		f.b.WriteString(f.gap(i))
@@ -246,7 +253,7 @@ func (f *formatter) space(i int) bool {
 	case in == 'p' && (t.is("-") || prev.is("-")): // every-distinct
 		return false
 	case t.is("["):
-		return prev.is("pattern") || in == 'p' && !prev.is("[")
+		return prev.is("pattern") || prev.is("in") || in == 'p' && !prev.is("[")
 	case t.is("("):
 		return prev.kind != tokenName || f.word(at) && !prev.is("regexp")
 	case prev.is("-") || prev.is("+"):

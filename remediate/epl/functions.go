@@ -190,7 +190,8 @@ func (p *process) look(c *earlier, e *env) Value {
 		return Value{}
 	}
 	r.load(r.slot(k-c.n), p.second)
-	return c.arg.v(&env{ev: p.second, now: e.now})
+	p.aside = env{ev: p.second, now: e.now}
+	return c.arg.v(&p.aside)
 }
 
 // arrived remembers of an event what prior looks back to.
@@ -201,8 +202,8 @@ func (p *process) arrived(vals []Value) {
 				c.ring = append(c.ring, Value{})
 			}
 			copy(c.ring[1:], c.ring)
-			e := env{ev: vals, now: p.rule.engine.now}
-			c.ring[0] = kept(c.arg.v(&e))
+			p.aside = env{ev: vals, now: p.rule.engine.now}
+			c.ring[0] = p.rule.engine.texts.own(c.arg.v(&p.aside))
 		}
 	}
 }

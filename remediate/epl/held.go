@@ -84,7 +84,7 @@ func (m *matcher) hold(vals []Value, id uint64) *held {
 	h.refs, h.n, h.id, h.of = 1, 0, id, of
 	h.vals = h.vals[:len(of.need)]
 	for i, p := range of.need {
-		h.vals[i] = kept(vals[p])
+		h.vals[i] = m.rule.engine.texts.own(vals[p])
 	}
 	return h
 }

@@ -110,7 +110,9 @@ func (p *process) event(g *group) {
 			}
 		}
 	case "last":
-		p.last(g)
+		if p.last(g); g != nil {
+			g.since = p.lap // its number is its own as long as there is a row of it
+		}
 	case "snapshot":
 	default:
 		p.row(g)
@@ -223,7 +225,11 @@ func (p *process) snapshot() {
 	}
 	p.stamp++
 	p.touch = p.touch[:0]
-	for k := w.first(); k < w.rows.n; k++ {
+	first := w.first()
+	if !strings.HasSuffix(w.kind, "_batch") && (len(p.left) == 0 || p.left[0] != gone) {
+		first = len(p.left) // these are about to go
+	}
+	for k := first; k < w.rows.n; k++ {
 		id := w.rows.slot(k)
 		p.load(id)
 		var g *group

@@ -67,6 +67,7 @@ type matcher struct {
 	keys    pool[key]
 	scratch []*held
 	hits    []*state
+	inner   []*held
 	dead    *state // by next
 
 	order   uint64

@@ -150,17 +150,17 @@ func (m *matcher) until(s, from *state, index int, tags []*held, quit bool) {
 		if h == nil || h == s.begin[t] || t >= len(s.slots) || !s.slots[t] {
 			continue
 		}
-		l := m.events.get()
-		if l == nil {
-			m.overflow()
+		if h.item == nil {
+			m.take(s, t, h)
 			continue
 		}
-		*l = held{refs: 1, n: 1, item: h, prev: s.taken[t], vals: l.vals[:0]}
-		h.refs++
-		if l.prev != nil {
-			l.n = l.prev.n + 1
+		m.inner = m.inner[:0] // of a repeat in this one, all that it took
+		for l := h; l != nil; l = l.prev {
+			m.inner = append(m.inner, l.item)
 		}
-		s.taken[t] = l
+		for i := len(m.inner) - 1; i >= 0; i-- {
+			m.take(s, t, m.inner[i])
+		}
 	}
 	switch more := s.hi < 0 || int(s.n) < s.hi; {
 	case s.lo >= 0 && s.lo == s.hi && int(s.n) == s.lo:
@@ -170,6 +170,21 @@ func (m *matcher) until(s, from *state, index int, tags []*held, quit bool) {
 	case !quit && !more:
 		m.quit(from)
 	}
+}
+
+// take adds an event to what a repeat took for a tag.
+func (m *matcher) take(s *state, tag int, h *held) {
+	l := m.events.get()
+	if l == nil {
+		m.overflow()
+		return
+	}
+	*l = held{refs: 1, n: 1, item: h, prev: s.taken[tag], vals: l.vals[:0]}
+	h.refs++
+	if l.prev != nil {
+		l.n = l.prev.n + 1
+	}
+	s.taken[tag] = l
 }
 
 // closes ends a repeat with what it took.
@@ -232,7 +247,10 @@ search:
 		}
 		k, *at = *at, nil
 	}
-	k.vals = append(k.vals[:0], vals...)
+	k.vals = k.vals[:0]
+	for _, v := range vals {
+		k.vals = append(k.vals, m.rule.engine.texts.own(v))
+	}
 	k.next, k.until, k.hash = s.seen, 0, h
 	if s.period > 0 {
 		k.until = now + s.period.Milliseconds()

@@ -2,7 +2,6 @@ package epl
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -52,94 +51,4 @@ func (r *Rule) Plan() Plan {
 		p.Output = strings.TrimSpace(o.which + " every " + every)
 	}
 	return p
-}
-
-// At makes an Error of something that is wrong with an annotation of the statement.
-func (s *Statement) At(a Annotation, problem, hint string) *Error {
-	return (&mistake{at: a.at, problem: problem, hint: hint}).in(s.File, s.source)
-}
-
-// Inserts is the event type that the statement makes; empty for none.
-func (s *Statement) Inserts() string { return s.insert }
-
-// Trap tells of what is allowed and likely not meant; nil for nothing. It is a pattern that begins with every sample of a
-// measure that stays high or low for long, and so matches once for each sample and not once for each episode. A measure is
-// known by a condition with <, <=, >, >= or between, of the event itself.
-func (s *Statement) Trap() *Error {
-	p := s.from.pattern
-	if p == nil {
-		return nil
-	}
-	first := p
-	if p.op == opFollowed {
-		first = p.kids[0]
-	}
-	if first.op != opEvery || first.kids[0].op != opFilter {
-		return nil
-	}
-	f := first.kids[0]
-	var all []expr
-	for _, c := range f.conds {
-		all = append(all, conjuncts(c)...)
-	}
-	for i, c := range all {
-		low := opposite(c, f.tag)
-		if low == "" {
-			continue
-		}
-		if len(all) > 1 {
-			low = bare(showAll(slices.Delete(slices.Clone(all), i, i+1)), f.tag) + ", " + low
-		}
-		high, rest := *f, ""
-		if high.tag == "" {
-			high.tag = "a"
-		}
-		if p.op == opFollowed {
-			rest = " -> …"
-		}
-		m := &mistake{at: first.at, problem: fmt.Sprintf("it begins anew with each event that has %s, and not once each time that this begins", show(c)),
-			hint: fmt.Sprintf("every (%s(%s) -> %s%s)", f.typ, low, high.show(0), rest)}
-		return m.in(s.File, s.source)
-	}
-	return nil
-}
-
-// opposite is the condition that ends what a condition on a measure began; empty when it is none.
-func opposite(e expr, tag string) string {
-	own := func(e expr) bool {
-		n, ok := e.(*name)
-		return ok && (n.tag == "" || n.tag == tag)
-	}
-	fixed := func(e expr) bool {
-		free := true
-		walk(e, func(e expr) bool {
-			if _, ok := e.(*name); ok {
-				free = false
-			}
-			return true
-		})
-		return free
-	}
-	switch e := e.(type) {
-	case *binary:
-		back := map[string]string{"<": ">=", "<=": ">", ">": "<=", ">=": "<"}[e.op]
-		if back != "" && (own(e.l) && fixed(e.r) || own(e.r) && fixed(e.l)) {
-			return bare(show(&binary{op: back, l: e.l, r: e.r}), tag)
-		}
-	case *between:
-		if own(e.e) && fixed(e.lo) && fixed(e.hi) {
-			turned := *e
-			turned.not = !e.not
-			return bare(show(&turned), tag)
-		}
-	}
-	return ""
-}
-
-// bare takes a filter's own tag from a condition that is for another.
-func bare(cond, tag string) string {
-	if tag == "" {
-		return cond
-	}
-	return strings.ReplaceAll(cond, tag+".", "")
 }

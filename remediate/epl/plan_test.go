@@ -51,25 +51,47 @@ func TestPlanTellsWhatMakesRows(t *testing.T) {
 }
 
 func TestTheTrapOfOncePerSampleIsSeen(t *testing.T) {
-	for text, hint := range map[string]string{
-		"every a=D(cpu > 90)":                                                "every (D(cpu <= 90) -> a=D(cpu > 90))",
-		"every D(id = 'x', 90 < cpu)":                                        "every (D(id = 'x', 90 >= cpu) -> a=D(id = 'x', 90 < cpu))",
-		"every a=D(a.cpu between 1 and 2)":                                   "every (D(cpu not between 1 and 2) -> a=D(a.cpu between 1 and 2))",
-		"every a=D(cpu > limit('cpu')) -> (timer:interval(9 sec) and not E)": "every (D(cpu <= limit('cpu')) -> a=D(cpu > limit('cpu')) -> …)",
-		"every a=D -> b=D(cpu > 90)":                                         "",
-		"every (a=D(cpu <= 90) -> b=D(cpu > 90))":                            "",
-		"every a=D(id = 'x')":                                                "",
-		"every-distinct(a.id) a=D(cpu > 90)":                                 "",
-		"a=D(cpu > 90)":                                                      "",
+	for _, tt := range []struct{ text, instance, hint string }{
+		{"every a=D(cpu > 90)", "", "every (D(cpu <= 90) -> a=D(cpu > 90))"},
+		{"every D(id = 'x', 90 < cpu)", "", "every (D(id = 'x', 90 >= cpu) -> a=D(id = 'x', 90 < cpu))"},
+		{"every a=D(a.cpu between 1 and 2)", "", "every (D(cpu not between 1 and 2) -> a=D(cpu between 1 and 2))"},
+		{"every a=D(cpu > limit('cpu')) -> (timer:interval(9 sec) and not E)", "", "every (D(cpu <= limit('cpu')) -> a=D(cpu > limit('cpu')))"},
+		{"every d=D(cpu > 90)", "id", "pattern [every before=D -> d=D(id = before.id)] where before.cpu <= 90 and d.cpu > 90"},
+		{"every D(n is not null and 1 > cpu)", "id", "pattern [every before=D(n is not null) -> a=D(n is not null, id = before.id)] where 1 <= before.cpu and 1 > a.cpu"},
+		{"every a=D -> b=D(cpu > 90)", "", ""},
+		{"every (a=D(cpu <= 90) -> b=D(cpu > 90))", "", ""},
+		{"every a=D(id = 'x')", "", ""},
+		{"every-distinct(a.id) a=D(cpu > 90)", "", ""},
+		{"a=D(cpu > 90)", "", ""},
 	} {
-		e := deploy(t, "select * from pattern ["+text+"]").Statement.Trap()
-		switch {
-		case e == nil && hint != "", e != nil && e.Hint != hint:
+		e := deploy(t, "select * from pattern ["+tt.text+"]").Statement.Trap(func(string) string { return tt.instance })
+		if e == nil {
+			if tt.hint != "" {
+				t.Errorf("%s: no trap", tt.text)
+			}
+			continue
+		}
+		hint, _, more := strings.Cut(e.Hint, "; see")
+		if hint != tt.hint || e.Column != 24 || e.File != "x" || more != strings.Contains(tt.text, "->") {
+			t.Errorf("%s: %v", tt.text, e)
+		}
+		if !strings.HasPrefix(hint, "pattern") {
+			hint = "pattern [" + hint + "]"
+		}
+		deploy(t, "select * from "+hint)
+	}
+}
+
+func TestALimitThatIsNotThereIsSeen(t *testing.T) {
+	known := []string{"cpu", "memory"}
+	for text, want := range map[string]string{
+		"select limit('cpu') as limit from D(cpu > LIMIT('memory'))": "",
+		"select cpu from D(\ncpu > limit('memori'))":                 `x:2:13: there is no limit "memori", and what is not there is null (did you mean memory?)`,
+		"select cpu from D(cpu > limit('x'))":                        `x:1:31: there is no limit "x", and what is not there is null (there are cpu, memory)`,
+	} {
+		e := deploy(t, text).Statement.Limit(known)
+		if e == nil && want != "" || e != nil && e.Error() != want {
 			t.Errorf("%s: %v", text, e)
-		case e != nil && (e.Column != 24 || e.File != "x"):
-			t.Errorf("%s: at %d:%d", text, e.Line, e.Column)
-		case hint != "":
-			deploy(t, "select * from pattern ["+strings.ReplaceAll(hint, " -> …", "")+"]")
 		}
 	}
 }

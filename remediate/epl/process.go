@@ -28,6 +28,7 @@ type process struct {
 	keys   []Value
 
 	env       env
+	aside     env   // for a row other than that in env
 	fresh     []int // rows that came
 	left      []int // and those that leave
 	live      int   // the row whose values are at hand
@@ -120,7 +121,10 @@ func (p *process) groupOf() *group {
 		p.rule.overflows++
 		return nil
 	}
-	g.keys = append(g.keys[:0], p.keys...)
+	g.keys = g.keys[:0]
+	for _, v := range p.keys {
+		g.keys = append(g.keys, p.rule.engine.texts.own(v))
+	}
 	g.hash, g.refs, g.since, g.quiet, g.shown, g.stamp, g.told = h, 0, 0, 0, false, 0, 0
 	if k := len(p.spare); k > 0 {
 		g.number, p.spare = p.spare[k-1], p.spare[:k-1]
@@ -215,6 +219,8 @@ func (p *process) run() {
 			p.mine = append(p.mine, g)
 			if id >= 0 {
 				p.rule.window.rows.group[id] = none
+			} else {
+				p.goneGroup = none
 			}
 		} else {
 			p.mine = append(p.mine, nil)
@@ -272,18 +278,24 @@ func (p *process) touched(g *group) {
 	}
 }
 
-// scan gives do the numbers of a group's rows, the oldest first.
+// scan gives do the numbers of a group's rows.
 func (p *process) scan(a *aggregate, g *group, do func(float64)) {
 	w := p.rule.window
 	ev, row := p.env.ev, p.env.row
-	inner := env{ev: p.second, now: p.env.now}
+	if len(p.left) > 0 && p.left[0] == gone && p.goneGroup == g.number { // it is counted still
+		p.aside = env{ev: w.scratch, now: p.env.now}
+		if f, ok := a.arg.v(&p.aside).Float(); ok {
+			do(f)
+		}
+	}
+	p.aside = env{ev: p.second, now: p.env.now}
 	for k := range w.rows.n {
 		id := w.rows.slot(k)
 		if w.rows.group[id] != g.number {
 			continue
 		}
 		w.rows.load(id, p.second)
-		if f, ok := a.arg.v(&inner).Float(); ok {
+		if f, ok := a.arg.v(&p.aside).Float(); ok {
 			do(f)
 		}
 	}

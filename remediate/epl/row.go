@@ -108,10 +108,13 @@ func (p *process) row(g *group) bool {
 		if v.kind != c.kind {
 			v = as(v, c.kind)
 		}
+		if p.out != nil { // the row waits
+			v = p.rule.engine.texts.own(v)
+		}
 		cells[i].v = v
 	}
 	for i := range p.order {
-		*at = append(*at, Cell{v: p.order[i].v(e)})
+		*at = append(*at, Cell{v: p.rule.engine.texts.own(p.order[i].v(e))})
 	}
 	if p.bare {
 		*at = append(*at, Cell{})

@@ -77,12 +77,12 @@ func (e *Engine) Undeploy(r *Rule) {
 	for _, t := range r.types {
 		t.streams = slices.DeleteFunc(t.streams, func(o *Rule) bool { return o == r })
 		t.matches = slices.DeleteFunc(t.matches, func(l listener) bool { return l.rule == r })
+		e.forget(t)
 	}
 	if r.into != nil {
 		t := e.types[r.into.Name]
-		if t.makers--; t.makers == 0 && len(t.streams)+len(t.matches) == 0 && !slices.Contains(e.Types, t.typ) {
-			delete(e.types, r.into.Name)
-		}
+		t.makers--
+		e.forget(t)
 	}
 	e.timers.cancel(&r.process.timer)
 	if r.window != nil {
@@ -90,6 +90,13 @@ func (e *Engine) Undeploy(r *Rule) {
 	}
 	if r.matcher != nil {
 		r.matcher.stop()
+	}
+}
+
+// forget takes away a type that nobody inserts into or takes any more.
+func (e *Engine) forget(t *route) {
+	if t.makers == 0 && len(t.streams)+len(t.matches) == 0 && !slices.Contains(e.Types, t.typ) {
+		delete(e.types, t.typ.Name)
 	}
 }
 

@@ -30,14 +30,7 @@ func showIn(e expr, around int) string {
 			}
 		}
 	case *unary:
-		if n, ok := e.e.(*isNull); ok && e.op == "not" {
-			out, binds = showIn(n.e, 5)+" is not null", 4
-		} else if binds = 8; e.op == "not" {
-			binds = 3
-			out = "not " + showIn(e.e, binds)
-		} else {
-			out = e.op + showIn(e.e, binds)
-		}
+		out, binds = showUnary(e)
 	case *binary:
 		binds = precedence[e.op]
 		out = showIn(e.l, binds) + " " + e.op + " " + showIn(e.r, binds+1)
@@ -78,6 +71,16 @@ func showIn(e expr, around int) string {
 	return out
 }
 
+func showUnary(e *unary) (out string, binds int) {
+	switch n, ok := e.e.(*isNull); {
+	case ok && e.op == "not":
+		return showIn(n.e, 5) + " is not null", 4
+	case e.op == "not":
+		return "not " + showIn(e.e, 3), 3
+	}
+	return e.op + showIn(e.e, 8), 8
+}
+
 func quote(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`, "\n", `\n`, "\t", `\t`, "\r", `\r`).Replace(s) + "'"
 }
@@ -110,7 +113,8 @@ func (f *filter) show() string {
 }
 
 // How tightly what stands in a pattern binds.
-var patternBinds = [...]int{opFilter: 6, opInterval: 6, opAt: 6, opWithin: 5, opWithinMax: 5, opWhile: 5, opEvery: 4, opDistinct: 4, opNot: 4, opUntil: 3, opAnd: 2, opOr: 1, opFollowed: 0}
+var patternBinds = [...]int{opFilter: 6, opInterval: 6, opAt: 6, opWithin: 5, opWithinMax: 5, opWhile: 5,
+	opEvery: 4, opDistinct: 4, opNot: 4, opUntil: 3, opAnd: 2, opOr: 1, opFollowed: 0}
 
 func (p *pattern) show(around int) string {
 	binds := patternBinds[p.op]

@@ -34,6 +34,11 @@ func (r *Rule) maxBytes() int {
 	b, p := r.bounds, r.process
 	value := int(unsafe.Sizeof(Value{}))
 	n := 2 * b.Rows * p.stride * int(unsafe.Sizeof(Cell{}))
+	for _, k := range p.kinds {
+		if k == Text && p.out != nil {
+			n += 2 * b.Rows * maxKept
+		}
+	}
 	if m := r.matcher; m != nil {
 		widest, texts := 0, 0
 		for _, of := range m.holds {

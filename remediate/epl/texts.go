@@ -27,6 +27,23 @@ func kept(v Value) Value {
 	return v
 }
 
+// An owner makes texts that are kept an engine's own: a short one may be a part of something much larger that would be
+// kept with it. It remembers the last ones, so that what a few devices are called is copied once.
+type owner [64]string
+
+func (o *owner) own(v Value) Value {
+	if v.text == "" {
+		return v
+	}
+	v = kept(v)
+	at := &o[hash(v)%uint64(len(o))]
+	if *at != v.text {
+		*at = strings.Clone(v.text)
+	}
+	v.text = *at
+	return v
+}
+
 func (s *scope) match(e *match) fn {
 	x, pattern := s.expr(e.e), s.expr(e.arg)
 	if x.kind != Text && x.kind != None {

@@ -31,6 +31,9 @@ func (t *timer) fire() {
 		t.rule.matcher.due(t.state)
 	case t.what == 'w':
 		t.rule.window.due()
+		if tr := t.rule.engine.Trace; tr != nil {
+			tr.after(t.rule)
+		}
 	default:
 		t.rule.process.due()
 	}

@@ -80,6 +80,11 @@ func TestTraceTellsWhyAnEventDoesNotPass(t *testing.T) {
 			"3 D: passes",
 			"3 avg(cpu) > 50 and count(*) > 1 of id a: passes avg(cpu)=55 count(*)=2",
 		}},
+		{"select count(*) as n from D#time(1 sec) having count(*) = 0", []string{"1 a 60", "2000"}, []string{
+			"1 D: passes",
+			"1 count(*) = 0: stopped at count(*) = 0 = false count(*)=1",
+			"1001 count(*) = 0: passes count(*)=0",
+		}},
 		{"select id || 'x' as k, count(*) from D group by id || 'x' having id || 'x' != 'ax'", []string{"1 a 60"}, []string{
 			"1 D: passes",
 			"1 id || 'x' != 'ax' of id || 'x' ax: stopped at id || 'x' != 'ax' = false id || 'x'=ax",

@@ -10,6 +10,7 @@ type window struct {
 	period int64
 	length int
 	stamp  int // property of ext_timed
+	a, b   env // rows that are compared
 	keys   []fn
 	timer
 	last    int   // rows of the batch that was handed on last; they are the oldest
@@ -120,6 +121,7 @@ func (w *window) hand(live int, vals []Value) {
 	for range p.left {
 		w.rows.drop()
 	}
+	p.left = p.left[:0]
 }
 
 // first is the first row that is not of the batch that was handed on before.
@@ -238,17 +240,17 @@ func (w *window) rehash(i int32) uint64 {
 }
 
 func (w *window) hash(vals []Value) (h uint64) {
-	e := env{ev: vals}
+	w.a = env{ev: vals, now: w.rule.engine.now}
 	for _, k := range w.keys {
-		h = h*31 + hash(kept(k.v(&e)))
+		h = h*31 + hash(kept(k.v(&w.a)))
 	}
 	return h
 }
 
 func (w *window) alike(a, b []Value) bool {
-	x, y := env{ev: a}, env{ev: b}
+	w.a, w.b = env{ev: a, now: w.rule.engine.now}, env{ev: b, now: w.rule.engine.now}
 	for _, k := range w.keys {
-		if !same(kept(k.v(&x)), kept(k.v(&y))) {
+		if !same(kept(k.v(&w.a)), kept(k.v(&w.b))) {
 			return false
 		}
 	}

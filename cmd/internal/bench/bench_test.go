@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,6 +66,41 @@ func TestAMissedTargetIsNamedAndFails(t *testing.T) {
 		}
 		if named := strings.Contains(string(out), "MISSED"); named != (tt.status != 0) {
 			t.Errorf("%d bytes: the table says missed: %t\n%s", tt.bytes, named, out)
+		}
+	}
+}
+
+// A program in place of the benchmarks says what they would.
+func TestFiguresOfRulesAreTheFastestOfAllRuns(t *testing.T) {
+	bench := build(t, "holdfast/cmd/internal/bench")
+	said := "BenchmarkEvent/filter-2 100 999 ns/op %s cpu-ns/op 0 B/op %s allocs/op\nBenchmarkEvent/filter-2 100 9 ns/op 70.5 cpu-ns/op 0 B/op %[2]s allocs/op\n" +
+		"BenchmarkEvent/average-2 100 90 cpu-ns/op 0 B/op 0 allocs/op\nBenchmarkEvent/followed-2 100 90 cpu-ns/op 0 B/op 0 allocs/op\nBenchmarkEvent/absence-2 100 90 cpu-ns/op 0 B/op 0 allocs/op\n" +
+		"BenchmarkHundredRules-2 10 9 ns/op 0.25 %%core\n"
+	window := "BenchmarkWindowBytes-2 10 9 ns/op 700000 B/60000rows\n"
+	for _, tt := range []struct {
+		name, ns, allocs, rest string
+		status                 int
+		filter, allocations    string
+	}{
+		{"all kept", "49.5", "0", window, 0, "49.5 (<=50)", "0 (<=0)"},
+		{"too slow", "50.5", "0", window, 1, "50.5 (<=50)", "0 (<=0)"},
+		{"an allocation", "49.5", "1", window, 1, "49.5 (<=50)", "1 (<=0)"},
+		{"one is missing", "49.5", "0", "", 1, "", ""},
+	} {
+		program := filepath.Join(t.TempDir(), "epl.test")
+		text := "#!/bin/sh\ncat <<'EOF'\n" + fmt.Sprintf(said, tt.ns, tt.allocs) + tt.rest + "EOF\n"
+		if err := os.WriteFile(program, []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(bench, "-only", "rules", "-epl", program)
+		out, err := cmd.Output()
+		var exit *exec.ExitError
+		if err != nil && !errors.As(err, &exit) {
+			t.Fatal(err)
+		}
+		figures := lastLine(out)
+		if got := cmd.ProcessState.ExitCode(); got != tt.status || figures["rule_filter_ns"] != tt.filter || figures["rule_allocs"] != tt.allocations {
+			t.Errorf("%s: exit status %d, %q, %q", tt.name, got, figures["rule_filter_ns"], figures["rule_allocs"])
 		}
 	}
 }

@@ -36,6 +36,7 @@ type Config struct {
 	Commands   Commands             `toml:"commands" doc:"What the cloud may ask for."`
 	Limits     Limits               `toml:"limits" doc:"The most that may be done to this machine, whoever asks. Kept by the warden across power cuts; the cloud cannot change them."`
 	Thresholds Thresholds           `toml:"thresholds" doc:"Limits in percent that rules can name; the shadow's cpu, memory and network override them."`
+	Rules      Rules                `toml:"rules" doc:"What is noticed; see docs/alerts.md. The cloud cannot change it but by signed content."`
 	Shadow     Shadow               `toml:"shadow" doc:"How a desired change is tried."`
 	Warden     Warden               `toml:"warden" doc:"The process with power."`
 	Update     Update               `toml:"update" doc:"Moving the machine from one signed image to the next; see docs/updates.md. The cloud cannot change any of it."`
@@ -138,6 +139,12 @@ type Thresholds struct {
 	Network float64 `toml:"network" doc:"Used share of the network's capacity, in percent."`
 }
 
+// Rules are what alerts come from.
+type Rules struct {
+	Dir     string `toml:"dir" doc:"A directory of rules in EPL, *.epl, read in the order of their names at the start and at a reload. Empty: nothing is judged."`
+	Content bool   `toml:"content" doc:"The content that updates bring (update.content) is a file of rules, read after those of dir."`
+}
+
 // Shadow is how a change is tried.
 type Shadow struct {
 	LimitBytes Bytes    `toml:"limit" doc:"Largest desired document that is read. At most 32KiB."`
@@ -186,6 +193,7 @@ func Default() Config {
 			"log.tail", "update.status", "update.history", "update.pause", "update.resume", "update.cancel"}},
 		Limits:     Limits{RebootsPerHour: 3, RebootsPerDay: 10, RepairsPerHour: 20, RepairsPerDay: 100},
 		Thresholds: Thresholds{CPU: 90, Memory: 90, Network: 90},
+		Rules:      Rules{Dir: "/etc/holdfast/rules.d"},
 		Shadow: Shadow{LimitBytes: 8 << 10, Trial: Duration(2 * time.Minute),
 			LinkGrace: Duration(5 * time.Minute)},
 		Warden:  Warden{User: "holdfast", Idle: Duration(30 * time.Second)},

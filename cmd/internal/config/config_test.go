@@ -100,6 +100,8 @@ func TestWhatIsWrongIsNamedWithItsPlaceAndTheNearestRightKey(t *testing.T) {
 		{"partitions of other lengths", "[update.tryboot]\na = 9\nb = 10\n", "update.tryboot: partitions 9 and 10", "", 1, 2},
 		{"no mount point", "[update.systemd_boot]\nesp = \"efi\"\n", `update.systemd_boot.esp: "efi" is no absolute path`, "", 2, 1},
 		{"tryboot without systemd", "[power]\nreboot = [\"/sbin/reboot\"]\n[update]\nbootloader = \"tryboot\"\nparts.root = {a = \"/a\", b = \"/b\"}\n", "with tryboot systemd must restart", "", 2, 1},
+		{"rules somewhere", "[rules]\ndir = \"rules.d\"\n", `rules.dir: "rules.d" is no absolute path`, "", 2, 1},
+		{"rules from nowhere", "[rules]\ncontent = true\n", "rules.content: wants rules.dir, and update.content", "", 2, 1},
 		{"unknown dialect", "[broker]\ndialect = \"xmpp\"\n", "neither plain nor aws", "", 2, 1},
 	} {
 		_, err := config.Parse("test.toml", []byte(tt.text))

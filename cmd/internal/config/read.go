@@ -240,6 +240,8 @@ func (c *Config) check(file string, text []byte) []error {
 		"thresholds.network": c.Thresholds.Network} {
 		bad(v >= 0 && v <= 100, key, "%g is not between 0 and 100", v)
 	}
+	bad(c.Rules.Dir == "" || strings.HasPrefix(c.Rules.Dir, "/"), "rules.dir", "%q is no absolute path", c.Rules.Dir)
+	bad(!c.Rules.Content || c.Rules.Dir != "" && c.Update.Content != "", "rules.content", "wants rules.dir, and update.content, where updates bring it")
 	c.Update.check(bad, span)
 	c.checkSensors(bad)
 	bad(len(c.Power.Reboot) == 0 || strings.HasPrefix(c.Power.Reboot[0], "/"), "power.reboot", "wants the whole path of a program")

@@ -119,6 +119,7 @@ func Run(ctx context.Context, o Options) *Report {
 		x.systemd(ctx)
 		x.warden(ctx)
 		x.lines(ctx)
+		x.rules()
 		x.bootloader(ctx)
 		x.agent()
 	} else {

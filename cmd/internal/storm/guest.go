@@ -28,8 +28,9 @@ type guest struct {
 
 // initScript is all there is beside the program: it finds the disks by their serials, mounts the slot that runs and the data,
 // and does what the board was ordered to do. That the slot can be mounted is part of starting. The data is checked first, as
-// systemd does on a board: Linux 6.1 refuses to mount an ext4 whose journal ends in a commit block that was torn between
-// sectors, and e2fsck -p cuts it off there. Its exit codes 0 and 1 are a file system in order (e2fsck(8)).
+// systemd does on a board with fsck.repair=yes: Linux 6.1 refuses to mount an ext4 whose journal ends in a commit block that
+// was torn between sectors, or whose superblock was, which e2fsck -p leaves to a person. Its exit codes 0 and 1 are a file
+// system in order (e2fsck(8)).
 const initScript = `#!/bin/busybox sh
 b=/bin/busybox
 $b mount -t proc proc /proc; $b mount -t sysfs sysfs /sys; $b mount -t devtmpfs dev /dev; $b mount -t tmpfs tmp /run
@@ -38,7 +39,7 @@ $b mkdir -p /dev/disk /run/lock; $b ln -s /proc/self/fd/0 /dev/stdin
 for d in /sys/block/vd*; do read -r s <$d/serial; $b ln -s /dev/${d##*/} /dev/disk/$s; done
 slot=%[3]s; $b grep -q rauc.slot=B /proc/cmdline && slot=%[4]s
 $b mount -t ext4 -o ro /dev/disk/$slot /slot || { echo storm: slot $slot cannot be mounted; $b reboot -f; }
-e2fsck -p /dev/disk/data; [ $? -le 1 ] || echo storm: data is damaged
+e2fsck -y /dev/disk/data; [ $? -le 1 ] || echo storm: data is damaged
 $b mount -t ext4 /dev/disk/data /data || { echo storm: data cannot be mounted; $b reboot -f; }
 $b mount -t ext4 -o ro,noload /dev/disk/repo /repo
 read -r order </dev/disk/order

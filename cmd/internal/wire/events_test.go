@@ -101,6 +101,7 @@ var statusHelp = map[string][2]string{
 	"clockOffset":          {"s", "what the kernel is still to correct"},
 	"agentMemory":          {"bytes", "resident memory of the agent"},
 	"recordsWaiting":       {"count", "records that wait to be sent, or for the broker's acknowledgement"},
+	"clockTrusted":         {"truth", "the wall clock is right: it is synchronised, or the configuration vouches for it"},
 	"linkUp":               {"truth", "the connection to the cloud is there; null before it first came up or failed"},
 }
 

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"holdfast/actuators"
@@ -28,6 +29,7 @@ import (
 	"holdfast/collectors/host"
 	"holdfast/collectors/pins"
 	"holdfast/collectors/units"
+	"holdfast/remediate"
 )
 
 // ErrClaimed means that another agent works in the state directory.
@@ -52,8 +54,9 @@ type Options struct {
 type Running struct {
 	*agent.Agent
 	base  config.Config
-	claim io.Closer            // of the state directory
-	Lines map[string]*sim.Line // simulated lines, for demonstrations and tests
+	claim io.Closer                     // of the state directory
+	Lines map[string]*sim.Line          // simulated lines, for demonstrations and tests
+	rules atomic.Pointer[config.Config] // where they are, as of the last reload
 }
 
 // Run puts the agent of a configuration together. Nothing runs before Running.Run. The state directory is claimed first:
@@ -130,6 +133,10 @@ func assemble(o Options) (*Running, error) {
 			LinkGrace: time.Duration(c.Shadow.LinkGrace), CapacityBits: float64(c.Network.Capacity), StartUp: o.Started},
 		Log: o.Log, Level: o.Level, Progress: o.Progress, Ready: o.Ready, Side: side, Faults: owned.faults,
 	}
+	r.rules.Store(&c)
+	if c.Rules.Dir != "" {
+		parts.Rules = func() ([]remediate.File, error) { return RuleFiles(*r.rules.Load()) }
+	}
 	parts.Sources = append(host.All(host.Options{
 		Root: c.Root, PerCore: c.Collectors["cpu"].PerCore, Mounts: c.Disk.Mounts,
 		Interfaces: host.Filter{Include: c.Network.Include, Exclude: c.Network.Exclude},
@@ -159,9 +166,13 @@ func assemble(o Options) (*Running, error) {
 	return r, nil
 }
 
-// Reload hands over what of a new configuration can change while the agent runs: what agent.Settings holds.
+// Reload hands over what of a new configuration can change while the agent runs: what agent.Settings holds, and the rules.
 func (r *Running) Reload(ctx context.Context, c config.Config) error {
-	return r.Agent.Reload(ctx, Settings(c))
+	r.rules.Store(&c)
+	if err := r.Agent.Reload(ctx, Settings(c)); err != nil {
+		return err
+	}
+	return r.Agent.ReloadRules(ctx)
 }
 
 // counters are what the self source says of the agent beside its process.

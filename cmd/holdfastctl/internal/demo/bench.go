@@ -129,6 +129,8 @@ linger = "100ms"
 [limits]
 reboots_per_hour = 20
 reboots_per_day = 20
+[rules]
+dir = ""
 [update]
 bootloader = "model"
 compatible = [%q]

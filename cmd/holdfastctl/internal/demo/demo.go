@@ -80,6 +80,7 @@ var chapters = []chapter{
 	{"shadow", "A change is desired, and a bad one", (*stage).desire},
 	{"relay", "A relay is switched", (*stage).relay},
 	{"input", "An input changes", (*stage).input},
+	{"alert", "A rule raises an alert", (*stage).alarm},
 	{"cut", "The link is cut", (*stage).cut},
 	{"count", "Every record is counted", (*stage).count},
 	{"update", "A board is updated, and its power fails", (*stage).update},

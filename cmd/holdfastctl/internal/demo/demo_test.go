@@ -78,7 +78,7 @@ func TestEverythingHappens(t *testing.T) {
 	if err != nil {
 		t.Errorf("the demo: %v", err)
 	}
-	want := []string{"telemetry", "shadow", "relay", "input", "cut", "count", "update", "rollback"}
+	want := []string{"telemetry", "shadow", "relay", "input", "alert", "cut", "count", "update", "rollback"}
 	if len(outcomes) != len(want) {
 		t.Fatalf("%d chapters, want %d", len(outcomes), len(want))
 	}
@@ -97,6 +97,7 @@ func TestEverythingHappens(t *testing.T) {
 	}
 	for _, text := range []string{"mqtt://127.0.0.1:", "agent.log", "% busy", "$ holdfastctl shadow set demo",
 		`relays.pmup: no such output on this board`, `cpu: want a number from 0 to 100, not the text "high"`,
+		"memory-over-limit: memory is ", "by memory-in-limit, after ",
 		"demo is offline (its will)", "link down: ", "missing    0\n",
 		"cut (SIGKILL) after ", "Range: bytes=", "runs pump/2 from slot b, from now on", "script pump: exit status 1: the pump does not turn",
 		"job-2      pump/2 committed\n", "job-3      pump/3 rolled_back quarantined\n", "job-4      pump/3 refused quarantined\n"} {

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -22,7 +23,14 @@ func boot(s settings) (*device, error) {
 	c.Telemetry.Period, c.Telemetry.Linger = config.Duration(firstPeriod), config.Duration(100*time.Millisecond)
 	c.Lines = map[string]config.Line{pump: {Driver: "sim", Output: true}, door: {Driver: "sim"}}
 	c.Commands.Allow = []string{"ping", "sample", "relay.set"}
+	c.Rules.Dir, c.Thresholds.Memory = filepath.Join(s.dir, "rules.d"), 100
 	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(c.Rules.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(c.Rules.Dir, "memory.epl"), []byte(rules), 0o600); err != nil {
 		return nil, err
 	}
 	r, err := wire.Run(wire.Options{Config: c, Version: s.version, Log: s.log, Level: s.level, Single: true, Started: time.Now()})

@@ -27,6 +27,7 @@ type watcher struct {
 	reported shadow.Document
 	results  map[string]envelope.Result
 	job      jobStatus
+	alerts   []alert                   // their events, as they came
 	latest   map[string]message.Sample // by source and instance
 	rounds   []round                   // of telemetry, as they came
 	newest   uint64                    // highest number among them
@@ -98,6 +99,14 @@ func (w *watcher) read(kind string, payload []byte, fresh bool) (err error) {
 	case "job/status":
 		w.job = jobStatus{}
 		return message.Decode(payload, &w.job)
+	case "event":
+		var a alert
+		if err := message.Decode(payload, &a); err != nil || !fresh {
+			return err
+		}
+		if a.Kind == "alert" {
+			w.alerts = append(w.alerts, a)
+		}
 	case "telemetry":
 		var t message.Telemetry
 		if err := message.Decode(payload, &t); err != nil || !fresh {

@@ -70,7 +70,7 @@ virtio write ${to} ${block} 0x20
 
 if test ${slot} != none; then
   part number virtio 0 ${part} number
-  setenv bootargs console=ttyAMA0 quiet root=PARTLABEL=${part} ro rauc.slot=${slot} ${extraargs}
+  setenv bootargs console=ttyAMA0 quiet root=PARTLABEL=${part} ro fsck.repair=yes rauc.slot=${slot} ${extraargs}
   echo "boot: slot ${slot}"
   if load virtio 0:${number} ${kernel_addr_r} /boot/Image && load virtio 0:${number} ${ramdisk_addr_r} /boot/initrd; then
     booti ${kernel_addr_r} ${ramdisk_addr_r}:${filesize} ${fdt_addr}

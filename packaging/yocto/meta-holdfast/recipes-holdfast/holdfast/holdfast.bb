@@ -32,8 +32,9 @@ do_install() {
 	install -d -m 0750 ${D}${sysconfdir}/holdfast
 	install -d -m 0750 ${D}${sysconfdir}/holdfast/rules.d
 	install -d -m 0755 ${D}${sysconfdir}/holdfast/boards.d
+	install -m 0640 $p/rules.d/*.epl ${D}${sysconfdir}/holdfast/rules.d/
 	install -m 0640 $p/holdfast.toml ${D}${sysconfdir}/holdfast/holdfast.toml
-	chown root:holdfast ${D}${sysconfdir}/holdfast ${D}${sysconfdir}/holdfast/rules.d ${D}${sysconfdir}/holdfast/holdfast.toml # the agent reads it and may not write it
+	chown root:holdfast ${D}${sysconfdir}/holdfast ${D}${sysconfdir}/holdfast/rules.d ${D}${sysconfdir}/holdfast/rules.d/*.epl ${D}${sysconfdir}/holdfast/holdfast.toml # the agent reads it and may not write it
 	install -m 0644 $p/layout/fw_env.config ${D}${sysconfdir}/fw_env.config
 	for unit in $p/systemd/*.service $p/systemd/*.socket; do
 		install -D -m 0644 $unit ${D}${systemd_system_unitdir}/$(basename $unit)
@@ -48,6 +49,6 @@ INHIBIT_PACKAGE_STRIP = "1"
 INHIBIT_PACKAGE_DEBUG_SPLIT = "1"
 INSANE_SKIP:${PN} += "already-stripped"
 
-CONFFILES:${PN} = "${sysconfdir}/holdfast/holdfast.toml"
+CONFFILES:${PN} = "${sysconfdir}/holdfast/holdfast.toml ${sysconfdir}/holdfast/rules.d/*.epl"
 FILES:${PN} += "${systemd_system_unitdir} ${nonarch_libdir}/tmpfiles.d ${nonarch_libdir}/holdfast ${nonarch_base_libdir}/udev"
 RDEPENDS:${PN} = "ca-certificates libubootenv-bin"

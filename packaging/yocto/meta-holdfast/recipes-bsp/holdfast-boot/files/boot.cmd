@@ -31,7 +31,7 @@ fi
 
 saveenv
 echo "starting slot ${slot}"
-setenv bootargs "${bootargs} root=PARTLABEL=${label} rootwait ro rauc.slot=${slot} panic=10"
+setenv bootargs "${bootargs} root=PARTLABEL=${label} rootwait ro rauc.slot=${slot} panic=10 fsck.repair=yes"
 if part number ${devtype} ${devnum} ${label} number; then
 	if load ${devtype} ${devnum}:${number} ${kernel_addr_r} /boot/Image && load ${devtype} ${devnum}:${number} ${fdt_addr_r} /boot/${fdtfile}; then
 		booti ${kernel_addr_r} - ${fdt_addr_r}
