@@ -81,9 +81,16 @@ func (s *Set) fit(r *Result, o Options) error {
 	}
 }
 
-// grow grows trees on samples and on variations of them.
+// candidates is of how many trees one is chosen.
+const candidates = 4
+
+// grow grows trees on samples and on variations of them, more than are asked for, and chooses among those by what they say of others.
 func (s *Set) grow(samples []Sample, o Options) []forest.Tree {
-	return grow(vary(samples, len(s.Metrics), s.Features, o), len(s.Classes), len(s.Features), o)
+	many := o.Trees
+	o.Trees *= candidates
+	trees := grow(vary(samples, len(s.Metrics), s.Features, o), len(s.Classes), len(s.Features), o)
+	o.Seed, o.Copies = ^o.Seed, 1
+	return choose(trees, many, vary(samples, len(s.Metrics), s.Features, o)[len(samples):], len(s.Classes))
 }
 
 // ranges returns the features with what samples say of them.

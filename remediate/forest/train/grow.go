@@ -11,11 +11,10 @@ import (
 // Options say how a forest is grown. The zero value of a field stands for its default.
 type Options struct {
 	Seed   uint64
-	Trees  int // 40
-	Depth  int // 10 comparisons
-	Leaf   int // rows in a leaf: 2
-	Copies int // of the rows, each as another device might have measured them: 3; -1 for none
-	tries  int
+	Trees  int     // 40
+	Depth  int     // 10 comparisons
+	Leaf   int     // rows in a leaf: 2
+	Copies int     // of the rows, each as another device might have measured them: 3; -1 for none
 	Spread float64 // how much devices differ, as the standard deviation of a factor's logarithm: 0.3
 }
 
@@ -102,15 +101,7 @@ func grow(samples []Sample, classes, features int, o Options) []forest.Tree {
 func vote(trees []forest.Tree, row []float32, into []float64) []float64 {
 	clear(into)
 	for _, t := range trees {
-		i := 0
-		for t[i].Shares == nil {
-			if float64(row[t[i].Feature]) <= t[i].Threshold {
-				i = t[i].Left
-			} else {
-				i = t[i].Right
-			}
-		}
-		for c, s := range t[i].Shares {
+		for c, s := range tell(t, row) {
 			into[c] += s / float64(len(trees))
 		}
 	}

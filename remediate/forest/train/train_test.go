@@ -228,3 +228,15 @@ func FuzzReadTable(f *testing.F) {
 		}
 	})
 }
+
+// Of what is evaluated nothing may depend on the order of names: a model asks for its metrics by name.
+func TestColumnsMayComeInAnyOrder(t *testing.T) {
+	text := "dev,t,label,since,mem,cpu\nA,1,normal,100,7,30\nA,2,normal,100,7,30\nA,3,hog,100,7,90\nA,4,hog,100,7,90\n"
+	table, err := train.ReadTable(strings.NewReader(text), "x", "label", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := score(t, meter(t), []*train.Table{table}); s.Rows != 3 || s.MacroF1 != 1 {
+		t.Errorf("%d rows, macro-F1 %g", s.Rows, s.MacroF1)
+	}
+}
