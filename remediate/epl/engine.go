@@ -55,6 +55,7 @@ type Engine struct {
 	now    int64
 	number uint64
 	types  map[string]*route
+	byType map[*Type]*route
 	rules  []*Rule
 	timers timers
 	due    []armed
@@ -88,11 +89,16 @@ const maxQueue = 10_000 // events that statements made and that were not dealt w
 // New makes an engine without statements.
 func New(o Options) *Engine {
 	o.Bounds = o.Bounds.orDefaults()
-	e := &Engine{Options: o, types: map[string]*route{}}
+	e := &Engine{Options: o, types: map[string]*route{}, byType: map[*Type]*route{}}
 	for _, t := range o.Types {
-		e.types[t.Name] = &route{typ: t}
+		e.add(t)
 	}
 	return e
+}
+
+func (e *Engine) add(t *Type) {
+	r := &route{typ: t}
+	e.types[t.Name], e.byType[t] = r, r
 }
 
 // Now is the engine's time.
@@ -127,8 +133,8 @@ func (e *Engine) until(c *cron) (int64, bool) {
 // order, of their kinds or null; none is kept. An event of a type that the engine does not know, or with other values, is an
 // error, and nothing happens.
 func (e *Engine) Send(t *Type, vals []Value) (uint64, error) {
-	r := e.types[t.Name]
-	if r == nil || r.typ != t {
+	r := e.byType[t]
+	if r == nil {
 		return 0, fmt.Errorf("event type %.80q is not one of this engine's", t.Name)
 	}
 	if len(vals) != len(t.Properties) {
@@ -162,7 +168,7 @@ func (e *Engine) drain() {
 	for i := 0; i < len(e.queue); i++ {
 		q := e.queue[i]
 		e.number++
-		if r := e.types[q.typ.Name]; r != nil && r.typ == q.typ {
+		if r := e.byType[q.typ]; r != nil {
 			e.offer(r, q.vals)
 		}
 		clear(q.vals)

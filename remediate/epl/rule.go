@@ -48,7 +48,7 @@ func (e *Engine) Deploy(all ...*Statement) ([]*Rule, error) {
 func (e *Engine) install(r *Rule) {
 	if r.into != nil {
 		if e.types[r.into.Name] == nil {
-			e.types[r.into.Name] = &route{typ: r.into}
+			e.add(r.into)
 		}
 		e.types[r.into.Name].makers++
 	}
@@ -97,6 +97,7 @@ func (e *Engine) Undeploy(r *Rule) {
 func (e *Engine) forget(t *route) {
 	if t.makers == 0 && len(t.streams)+len(t.matches) == 0 && !slices.Contains(e.Types, t.typ) {
 		delete(e.types, t.typ.Name)
+		delete(e.byType, t.typ)
 	}
 }
 

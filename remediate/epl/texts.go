@@ -28,8 +28,11 @@ func kept(v Value) Value {
 }
 
 // An owner makes texts that are kept an engine's own: a short one may be a part of something much larger that would be
-// kept with it. It remembers the last ones, so that what a few devices are called is copied once.
-type owner [64]string
+// kept with it. It remembers some hundreds, four for each hash, so that what devices are called is copied once.
+type owner [128]struct {
+	texts [4]string
+	next  uint8 // which is replaced next
+}
 
 func (o *owner) own(v Value) Value {
 	if v.text == "" {
@@ -37,10 +40,15 @@ func (o *owner) own(v Value) Value {
 	}
 	v = kept(v)
 	at := &o[hash(v)%uint64(len(o))]
-	if *at != v.text {
-		*at = strings.Clone(v.text)
+	for i := range at.texts {
+		if at.texts[i] == v.text {
+			v.text = at.texts[i]
+			return v
+		}
 	}
-	v.text = *at
+	v.text = strings.Clone(v.text)
+	at.texts[at.next%4] = v.text
+	at.next++
 	return v
 }
 
