@@ -16,6 +16,7 @@ var tools = []struct{ file, pkg string }{
 	{"mosquitto_sub", "mosquitto-clients"},
 	{"openssl", "openssl"},
 	{"python3", "python3"},
+	{"/usr/lib/python3/dist-packages/sklearn/__init__.py", "python3-sklearn"},
 	{"bsdiff", "bsdiff"},
 	{"fw_setenv", "libubootenv-tool"},
 	{"grub-editenv", "grub-common"},
@@ -46,7 +47,10 @@ var tools = []struct{ file, pkg string }{
 func absent() []string {
 	var packages []string
 	for _, tool := range tools {
-		_, err := exec.LookPath(tool.file)
+		_, err := os.Stat(tool.file)
+		if !filepath.IsAbs(tool.file) {
+			_, err = exec.LookPath(tool.file)
+		}
 		if err != nil && !filepath.IsAbs(tool.file) { // daemons are not in every user's path
 			_, err = exec.LookPath("/usr/sbin/" + tool.file)
 		}

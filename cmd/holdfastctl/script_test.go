@@ -236,7 +236,7 @@ func TestEveryCommandShowsHowItIsUsed(t *testing.T) {
 		{"shadow"}, {"shadow", "get"}, {"shadow", "set"}, {"shadow", "diff"}, {"shadow", "edit"}, {"release"}, {"release", "init"}, {"release", "keys"}, {"release", "keys", "list"}, {"release", "keys", "new"},
 		{"release", "keys", "export"}, {"release", "keys", "passphrase"}, {"release", "add"}, {"release", "sign"}, {"release", "publish"}, {"release", "verify"},
 		{"release", "rotate"}, {"release", "list"}, {"release", "operators"}, {"update"}, {"update", "push"}, {"update", "status"},
-		{"update", "pause"}, {"update", "resume"}, {"update", "cancel"}, {"update", "serve"}, {"delta"}, {"command"}, {"rules"}, {"rules", "check"}, {"rules", "test"}, {"rules", "explain"}, {"rules", "fmt"}, {"rules", "bench"},
+		{"update", "pause"}, {"update", "resume"}, {"update", "cancel"}, {"update", "serve"}, {"model"}, {"model", "train"}, {"model", "import"}, {"model", "eval"}, {"model", "explain"}, {"model", "info"}, {"delta"}, {"command"}, {"rules"}, {"rules", "check"}, {"rules", "test"}, {"rules", "explain"}, {"rules", "fmt"}, {"rules", "bench"},
 		{"rules", "replay"}, {"record"}, {"man"}, {"version"}} {
 		var out strings.Builder
 		if code := run(append(path, "--help"), nil, &out, io.Discard); code != 0 || !strings.Contains(out.String(), "Examples:") {
