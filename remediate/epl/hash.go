@@ -3,6 +3,7 @@ package epl
 import (
 	"hash/maphash"
 	"math"
+	"unsafe"
 )
 
 var seed = maphash.MakeSeed()
@@ -21,6 +22,23 @@ func hash(v Value) uint64 {
 	x ^= x >> 33
 	x *= 0xc4ceb9fe1a85ec53
 	return x ^ x>>33
+}
+
+// A memo is the hash of the text that was hashed last: one event's is asked for by its filter, where it is kept, and where it
+// is waited for.
+type memo struct {
+	text string
+	hash uint64
+}
+
+func (m *memo) of(v Value) uint64 {
+	if v.kind != Text {
+		return hash(v)
+	}
+	if len(v.text) != len(m.text) || unsafe.StringData(v.text) != unsafe.StringData(m.text) {
+		m.text, m.hash = v.text, hash(v)
+	}
+	return m.hash
 }
 
 // same reports whether two values of one kind are the same; null is the same as null.

@@ -17,7 +17,7 @@ type index struct {
 	inside int
 }
 
-const buckets = 64 // a power of two
+const buckets = 256 // a power of two
 
 // inOrder sorts listeners as Esper finds them in its tree of filters, which is what decides when one event fits both sides
 // of an or, or what a not waits for: filters without a condition come last; those with one by the index that it is in, the
@@ -55,7 +55,7 @@ func (m *matcher) collect(s *site) {
 		if v.kind == None {
 			return
 		}
-		for l := s.buckets[hash(v)&(buckets-1)]; l != nil; l = l.link {
+		for l := s.buckets[m.rule.engine.texts.memo.of(v)&(buckets-1)]; l != nil; l = l.link {
 			if same(l.value, v) && m.passes(l) {
 				m.hits = append(m.hits, l)
 			}
@@ -96,7 +96,7 @@ func (m *matcher) listen(s *state) {
 		if s.value.kind == None { // nothing is equal to null
 			return
 		}
-		s.hash = hash(s.value) & (buckets - 1)
+		s.hash = m.rule.engine.texts.memo.of(s.value) & (buckets - 1)
 		if s.link = at.buckets[s.hash]; s.link != nil {
 			s.link.back = s
 		}

@@ -153,6 +153,16 @@ func compared(at int, op string, l, r fn) fn {
 			return OfBool(x < limit && less || x == limit && same || x > limit && more)
 		})
 	}
+	if r.constant && floats { // having avg(cpu) > 60
+		limit, _ := r.value().Float()
+		return made(Bool, func(v *env) Value {
+			x, ok := l.v(v).Float()
+			if !ok {
+				return Value{}
+			}
+			return OfBool(x < limit && less || x == limit && same || x > limit && more)
+		})
+	}
 	if l.kind == Text && same && !less && !more && l.prop >= 0 && r.constant {
 		i, text := l.prop, r.value().text
 		return made(Bool, func(v *env) Value {

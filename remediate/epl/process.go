@@ -98,7 +98,7 @@ func (p *process) groupOf() *group {
 	for _, f := range p.by {
 		v := kept(f.v(&p.env))
 		p.keys = append(p.keys, v)
-		h = h*31 + hash(v)
+		h = h*31 + p.rule.engine.texts.memo.of(v)
 	}
 	n := p.index.find(h, func(n int32) bool {
 		g := p.all[n]

@@ -29,9 +29,12 @@ func kept(v Value) Value {
 
 // An owner makes texts that are kept an engine's own: a short one may be a part of something much larger that would be
 // kept with it. It remembers some hundreds, four for each hash, so that what devices are called is copied once.
-type owner [128]struct {
-	texts [4]string
-	next  uint8 // which is replaced next
+type owner struct {
+	sets [128]struct {
+		texts [4]string
+		next  uint8 // which is replaced next
+	}
+	memo memo
 }
 
 func (o *owner) own(v Value) Value {
@@ -39,14 +42,16 @@ func (o *owner) own(v Value) Value {
 		return v
 	}
 	v = kept(v)
-	at := &o[hash(v)%uint64(len(o))]
+	at := &o.sets[o.memo.of(v)%uint64(len(o.sets))]
 	for i := range at.texts {
 		if at.texts[i] == v.text {
 			v.text = at.texts[i]
+			o.memo.text = v.text // which has the same hash
 			return v
 		}
 	}
 	v.text = strings.Clone(v.text)
+	o.memo.text = v.text
 	at.texts[at.next%4] = v.text
 	at.next++
 	return v
