@@ -3,7 +3,9 @@
 package cases
 
 import (
+	"bufio"
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -47,11 +49,20 @@ type Call struct {
 	Old       []any  `json:"old"`
 }
 
-// MaxBytes bounds a file.
+// MaxBytes bounds a file, as it is when it is not compressed.
 const MaxBytes = 256 << 20
 
-// Read reads a file of cases.
+// Read reads a file of cases, which may be compressed by gzip.
 func Read(r io.Reader) ([]Case, error) {
+	b := bufio.NewReader(r)
+	r = b
+	if head, _ := b.Peek(2); len(head) == 2 && head[0] == 0x1f && head[1] == 0x8b { // RFC 1952, 2.3.1
+		z, err := gzip.NewReader(b)
+		if err != nil {
+			return nil, err
+		}
+		r = z
+	}
 	data, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
 	if err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package cases_test
 
 import (
-	"compress/gzip"
 	"os"
 	"testing"
 
@@ -9,7 +8,7 @@ import (
 	"holdfast/remediate/epl/cases"
 )
 
-func load(t *testing.T, names ...string) (all []cases.Case) {
+func load(t testing.TB, names ...string) (all []cases.Case) {
 	t.Helper()
 	for _, name := range names {
 		f, err := os.Open("testdata/" + name + ".json.gz")
@@ -17,11 +16,7 @@ func load(t *testing.T, names ...string) (all []cases.Case) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		z, err := gzip.NewReader(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		some, err := cases.Read(z)
+		some, err := cases.Read(f)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,11 +1,8 @@
 package rules
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"fmt"
-	"io"
 	"os"
 
 	"holdfast/remediate/epl/cases"
@@ -18,20 +15,7 @@ func Replay(ctx context.Context, path string, failed func(id, why string)) (agre
 		return 0, 0, err
 	}
 	defer f.Close()
-	head := make([]byte, 2)
-	n, err := io.ReadFull(f, head)
-	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
-		return 0, 0, fmt.Errorf("%s: %w", path, err)
-	}
-	var r io.Reader = io.MultiReader(bytes.NewReader(head[:n]), f)
-	if n == 2 && head[0] == 0x1f && head[1] == 0x8b {
-		z, err := gzip.NewReader(r)
-		if err != nil {
-			return 0, 0, fmt.Errorf("%s: %w", path, err)
-		}
-		r = z
-	}
-	list, err := cases.Read(r)
+	list, err := cases.Read(f)
 	if err != nil {
 		return 0, 0, fmt.Errorf("%s: %w", path, err)
 	}
