@@ -34,7 +34,7 @@ func (o *oracle) deploy(name string, s *Statement) *oRule {
 			r.window = &oWindow{view: s.from.views[0], names: r.names}
 		}
 	}
-	r.select_()
+	r.selects()
 	if s.insert != "" && o.types[s.insert] == nil {
 		t := &Type{Name: s.insert}
 		for _, c := range r.columns {
@@ -55,8 +55,8 @@ func (o *oracle) undeploy(r *oRule) {
 	o.rules = slices.DeleteFunc(o.rules, func(x *oRule) bool { return x == r })
 }
 
-// select_ finds out what the columns are, and what there is a row for (Esper Reference, chapter 5, group by and having).
-func (r *oRule) select_() {
+// selects finds out what the columns are, and what there is a row for (Esper Reference, chapter 5, group by and having).
+func (r *oRule) selects() {
 	aggregated, bare := false, false
 	var look func(e expr)
 	look = func(e expr) {

@@ -1,7 +1,5 @@
 package epl
 
-import "strings"
-
 // before makes the rows that say what was.
 func (p *process) before() {
 	if !p.ir && !p.r || p.style != total && p.style != perGroup {
@@ -226,7 +224,7 @@ func (p *process) snapshot() {
 	p.stamp++
 	p.touch = p.touch[:0]
 	first := w.first()
-	if !strings.HasSuffix(w.kind, "_batch") && (len(p.left) == 0 || p.left[0] != gone) {
+	if !w.batch && (len(p.left) == 0 || p.left[0] != gone) {
 		first = len(p.left) // these are about to go
 	}
 	for k := first; k < w.rows.n; k++ {
@@ -234,7 +232,7 @@ func (p *process) snapshot() {
 		p.load(id)
 		var g *group
 		switch {
-		case w.first() == 0 && p.style != plain && !strings.HasSuffix(w.kind, "_batch"):
+		case !w.batch && p.style != plain:
 			if g = p.counts(id); g == nil {
 				continue
 			}

@@ -170,7 +170,7 @@ func (e *Engine) compile(s *Statement) (r *Rule, m *mistake) {
 	} else {
 		r.stream(sc, s)
 	}
-	r.select_(sc, s)
+	r.selects(sc, s)
 	r.finish(sc, s)
 	return r, nil
 }

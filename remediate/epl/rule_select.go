@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-func (r *Rule) select_(sc *scope, s *Statement) {
+func (r *Rule) selects(sc *scope, s *Statement) {
 	p := r.process
 	aggregated, bare := false, false
 	look := func(e expr, grouped []expr) {
@@ -52,7 +52,7 @@ func (r *Rule) select_(sc *scope, s *Statement) {
 		p.style = total
 	}
 	need := sc.need
-	if counted := p.style != plain; counted && r.window != nil && !strings.HasSuffix(r.window.kind, "_batch") {
+	if p.style != plain && r.window != nil && !r.window.batch {
 		sc.need = nil // a row says which group counts it: neither is asked again
 	}
 	if s.where != nil {

@@ -26,7 +26,7 @@ func (r *Rule) stream(sc *scope, s *Statement) {
 	}
 	sc.windowed = true
 	v := s.from.views[0]
-	w := &window{kind: v.name, rule: r, stamp: -1}
+	w := &window{kind: v.name, batch: strings.HasSuffix(v.name, "_batch"), rule: r, stamp: -1}
 	w.timer.at, w.timer.rule, w.timer.what = -1, r, 'w'
 	args := func(n int) {
 		if len(v.args) != n {

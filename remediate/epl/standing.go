@@ -54,6 +54,11 @@ func (r *Rule) maxBytes() int {
 		tags := len(m.tags) * pointer
 		n += b.Partials * (int(unsafe.Sizeof(state{})) + tags*(1+repeats(m.root)))
 		n += b.Partials * (int(unsafe.Sizeof(held{})) + widest*value + texts*maxKept)
+		for _, sites := range m.sites {
+			for _, at := range sites {
+				n += len(at.buckets) * pointer
+			}
+		}
 		if uses(m.root, opAnd) {
 			n += b.Partials * (int(unsafe.Sizeof(stored{})) + tags)
 		}

@@ -1,10 +1,9 @@
 package epl
 
-import "strings"
-
 // A window says which rows come and which go.
 type window struct {
 	kind   string
+	batch  bool // it hands on many rows at once
 	rule   *Rule
 	rows   *rows
 	period int64
@@ -126,10 +125,7 @@ func (w *window) hand(live int, vals []Value) {
 
 // first is the first row that is not of the batch that was handed on before.
 func (w *window) first() int {
-	if strings.HasSuffix(w.kind, "_batch") {
-		return w.last
-	}
-	return 0
+	return w.last // 0 of one that is no batch
 }
 
 // next is when a batch that is counted from ref ends.
