@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"holdfast/actuators"
@@ -110,8 +112,8 @@ func (r *Repairs) look() (*now, error) {
 // playbooks reads those that can be done on this board.
 func (r *Repairs) playbooks(n *now) {
 	n.shelf, n.fault = r.o.Playbooks()
-	for fault, p := range n.shelf {
-		if err := r.fits(p); err != nil {
+	for _, fault := range slices.Sorted(maps.Keys(n.shelf)) {
+		if err := r.fits(n.shelf[fault]); err != nil {
 			delete(n.shelf, fault)
 			n.fault = errors.Join(n.fault, err)
 		}

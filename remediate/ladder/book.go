@@ -152,8 +152,7 @@ func (b *Book) Advance(now int64) {
 	for fault, e := range b.Faults {
 		e.DeedsMS = slices.DeleteFunc(e.DeedsMS, func(at int64) bool { return now-at >= dayMS })
 		if b.Now != nil && b.Now.Fault == fault {
-			e.SinceMS = now // it is not healthy
-			continue
+			continue // it is not healthy
 		}
 		if hours := (now - e.SinceMS) / hourMS; hours > 0 {
 			down := int(min(hours, MaxRungs))
