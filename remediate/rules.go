@@ -35,6 +35,8 @@ type Rules struct {
 
 	alerts book
 	storm  storm
+	chart  chart
+	judge  judge
 }
 
 // Standing is how the rules do, for people.
@@ -47,6 +49,9 @@ type Standing struct {
 	Lost      uint64        `json:"lost,omitempty"`  // alerts that were not opened, since too many were
 	MaxBytes  int           `json:"max_bytes"`       // what the rules hold at most
 	Open      []AlertStatus `json:"open,omitempty"`
+
+	Diagnoses []Diagnosis    `json:"diagnoses,omitempty"` // that are open
+	Model     *ModelStanding `json:"model,omitempty"`     // nil without one
 }
 
 // AlertStatus is one alert that is open.
@@ -66,7 +71,7 @@ func New(o Options) *Rules {
 	all := Catalogue()
 	r.engine = epl.New(epl.Options{Types: Types(all), Listener: r.hear, Limit: o.Limit, Wall: o.Clock.Now})
 	r.feed = NewFeed(all, FeedOptions{Device: o.Device, CapacityBits: o.CapacityBits, Stale: o.Stale, Send: r.send})
-	r.storm.tell = o.Event
+	r.storm.tell, r.chart.tell = o.Event, o.Event
 	if err := r.alerts.recall(o.Files, r.origin); err != nil {
 		o.Log.Error("open alerts are lost; they are raised again where their cause lasts", "err", err)
 	}
@@ -108,8 +113,18 @@ func (r *Rules) Load(files []File, read error) error {
 	}
 	r.set = s
 	r.alerts.adopt(s, func(a *alert) { r.end(now, a, nil, "the rule was removed") })
+	r.remember(now)
 	r.settle(now)
 	return err
+}
+
+// remember opens the diagnoses of alerts that were open before the agent ended. They were told then.
+func (r *Rules) remember(now time.Time) {
+	for _, a := range r.alerts.open {
+		if a.repair != "" && !r.chart.has(func(d *Diagnosis) bool { return d.from == a }) {
+			r.chart.named(now, &Diagnosis{Fault: a.repair, By: ByRule, Rule: a.rule, Key: a.keys(), from: a}, true)
+		}
+	}
 }
 
 // soundOf compiles those files that are right by themselves and together, nil when there are none.
@@ -185,6 +200,7 @@ func (r *Rules) Round() {
 	now := r.o.Clock.Now()
 	r.advance(now)
 	r.feed.Round(now, r.o.Clock.Trusted())
+	r.row(now)
 }
 
 // Link says that the connection to the cloud came up or went down.
@@ -246,7 +262,8 @@ func (r *Rules) Overflows() {
 
 // Standing says how the rules do.
 func (r *Rules) Standing() Standing {
-	s := Standing{Rules: len(r.set.rules), Hash: r.set.hash, Fault: r.fault, Lost: r.alerts.lost, Open: r.alerts.status()}
+	s := Standing{Rules: len(r.set.rules), Hash: r.set.hash, Fault: r.fault, Lost: r.alerts.lost, Open: r.alerts.status(),
+		Diagnoses: r.chart.standing(), Model: r.judge.standing()}
 	for _, of := range r.set.rules {
 		one := of.live.Standing()
 		s.Matches, s.Overflows, s.MaxBytes = s.Matches+one.Matches, s.Overflows+one.Overflows, s.MaxBytes+one.MaxBytes
@@ -256,6 +273,12 @@ func (r *Rules) Standing() Standing {
 
 // OpenNames are what is reported of open alerts: how many, and the names of the first. It changes when they do.
 func (r *Rules) OpenNames(most int) (count int, names []string) { return r.alerts.names(most) }
+
+// Named are the faults that have a name now, each once, and what is in force to name them: the model's id in short, empty without
+// one, and why the model that was read last is not in force.
+func (r *Rules) Named() (faults []string, model, fault string) {
+	return r.chart.names(), r.judge.short, r.judge.fault
+}
 
 // Reported is what is reported of the set in force.
 func (r *Rules) Reported() (count int, hash, fault string) {

@@ -117,6 +117,7 @@ type present struct {
 	stale        func(source string) time.Duration
 	sources      map[string]*presentSource
 	linkUp       epl.Value
+	said         [len(statusMeasures)]bool // properties that ever had a value
 }
 
 type presentSource struct {
@@ -186,9 +187,11 @@ func (p *present) fill(vals []epl.Value, now time.Time, trusted bool) {
 		src.readings = slices.DeleteFunc(src.readings, func(r reading) bool { return now.Sub(r.at) > limit })
 		for k, index := range src.measures {
 			vals[index] = statusMeasures[index].join(src.readings, k)
+			p.said[index] = p.said[index] || !vals[index].Null()
 		}
 	}
 	vals[len(statusMeasures)-2], vals[len(statusMeasures)-1] = epl.OfBool(trusted), p.linkUp
+	p.said[len(statusMeasures)-2], p.said[len(statusMeasures)-1] = true, !p.linkUp.Null()
 }
 
 // join makes one value of what the instances say.
