@@ -35,7 +35,8 @@ type Parts struct {
 	Crashes  Crashes          // reads what the kernel left of its crashes; nil where nobody does
 	Relays   []string         // outputs the shadow may hold at a level, by the verb relay.set
 	Watch    func([]string)   // takes the list of units whose state is reported; nil where there are none
-	Rules    Rules            // reads the rules; nil where nothing is judged
+	Rules    Rules            // reads the rules; nil where nothing is judged by rules
+	Model    Model            // reads the model; nil where faults are named by rules alone
 	Settings Settings         // what the configuration says
 	Policy   Policy
 	Log      *slog.Logger
@@ -147,7 +148,7 @@ func New(p Parts) (*Agent, error) {
 	}
 	a.runner = &collectors.Runner{Clock: p.Board.Clock, Log: p.Log, Sources: a.core.schedules(), Streams: p.Streams,
 		Changes: a.core.schedule}
-	if p.Rules != nil {
+	if a.core.rules != nil {
 		a.runner.Round = a.core.round
 	}
 	return a, nil

@@ -37,9 +37,7 @@ func (c *core) recall() {
 		c.trial = trial{since: now, down: now}
 	}
 	c.apply()
-	if c.parts.Rules != nil {
-		_ = c.loadRules(c.parts.Rules()) // said and reported
-	}
+	_ = c.load(c.parts.judgement()) // said and reported
 }
 
 // want takes a desired document.
@@ -184,8 +182,7 @@ func (c *core) catalogue() Catalogue {
 func (c *core) schedules() []collectors.Schedule {
 	out := make([]collectors.Schedule, 0, len(c.parts.Sources))
 	for _, s := range c.parts.Sources {
-		period, _, _ := c.settings.schedule(s.Name())
-		out = append(out, collectors.Schedule{Source: s, Period: period})
+		out = append(out, collectors.Schedule{Source: s, Period: c.period(s.Name())})
 	}
 	return out
 }
