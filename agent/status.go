@@ -61,6 +61,12 @@ type RulesStatus = remediate.Standing
 // AlertStatus is one alert that is open.
 type AlertStatus = remediate.AlertStatus
 
+// Diagnosis is a fault that has a name, and ModelStatus how the model does that names some.
+type (
+	Diagnosis   = remediate.Diagnosis
+	ModelStatus = remediate.ModelStanding
+)
+
 // SourceStatus is one series' latest reading.
 type SourceStatus struct {
 	Source   string             `json:"source"`
@@ -110,6 +116,9 @@ func (c *core) status() Status {
 	if c.rules != nil {
 		if s.Rules = new(c.rules.Standing()); s.Rules.Fault != "" {
 			s.Problems["rules"] = s.Rules.Fault
+		}
+		if m := s.Rules.Model; m != nil && m.Fault != "" {
+			s.Problems["model"] = m.Fault
 		}
 	}
 	if c.parts.Faults != nil {
