@@ -26,6 +26,7 @@ var plan = map[string]string{
 	"update/bsdiff": "board/strict", "update/trust": "board/strict",
 	"board/loaders": "", "board/profile": "board/strict", "collectors/doubt": "",
 	"remediate/epl": "", "remediate/epl/cases": "remediate/epl",
+	"remediate/ladder": "board/strict",
 	"remediate/forest": "", "remediate/forest/foreign": "remediate/forest board/strict", "remediate/forest/train": "remediate/forest",
 	// nouns
 	"collectors": "board",
@@ -48,6 +49,7 @@ var plan = map[string]string{
 	"actuators/unit":      "actuators board",
 	"actuators/script":    "actuators board",
 	"actuators/power":     "actuators board",
+	"actuators/repair":    "actuators board board/strict remediate/ladder",
 	"agent/link/mqtt":     "agent/link board",
 	"agent/link/linktest": "agent/link board",
 	"agent/fetch":         "agent board",
