@@ -95,7 +95,7 @@ func printStatus(w io.Writer, s *agent.Status) error {
 			row("ALERT", "%s", alertLine(a, s.Time))
 		}
 		if m := r.Model; m != nil && m.ID != "" {
-			row("model", "%s, %s", m.ID, verdict(m))
+			row("model", "%s, %s", m.ID, modelLine(m))
 		}
 		for _, d := range r.Diagnoses {
 			row("FAULT", "%s", faultLine(d, s.Time))
@@ -131,8 +131,8 @@ func printStatus(w io.Writer, s *agent.Status) error {
 	return err
 }
 
-// verdict is what a model says now.
-func verdict(m *agent.ModelStatus) string {
+// modelLine is what a model says now.
+func modelLine(m *agent.ModelStatus) string {
 	said := "no verdict yet"
 	if m.Class != "" {
 		said = fmt.Sprintf("%s at %.2f", m.Class, m.Confidence)

@@ -43,6 +43,7 @@ var plan = map[string]string{
 	"collectors/units":    "collectors board",
 	"collectors/journal":  "collectors board",
 	"collectors/pins":     "collectors board",
+	"collectors/probe":    "collectors",
 	"collectors/sensors":  "collectors collectors/doubt",
 	"collectors/i2c":      "collectors collectors/doubt board",
 	"actuators/relay":     "actuators board",

@@ -17,9 +17,9 @@ import (
 
 // Bounds of what updates bring as content.
 const (
-	archiveBytes   = 4 << 20
-	archiveFiles = 256
-	playbookBytes  = 16 << 10
+	archiveBytes  = 4 << 20
+	archiveFiles  = 256
+	playbookBytes = 16 << 10
 )
 
 // modelName is the model in an archive of content.

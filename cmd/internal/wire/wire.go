@@ -120,6 +120,7 @@ func assemble(o Options) (*Running, error) {
 	}
 	verbs, side = append(owned.verbs, verbs...), append(owned.side, side...)
 	watch := units.New(units.System)
+	watch.Groups = filepath.Join(c.Root, "sys/fs/cgroup")
 	if err := watch.Watch(c.Units.Watch); err != nil { // the agent tells it what changes later
 		return nil, &config.Error{File: "configuration", Problem: "units.watch: " + err.Error()}
 	}
