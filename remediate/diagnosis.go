@@ -31,7 +31,7 @@ type Diagnosis struct {
 
 	values map[string]any // of the match that named it
 	from   *alert
-	began  time.Time // by the clock that intervals are measured with
+	told   bool // what would be done, or that a person is to do what is left
 }
 
 // A Reason is a measure that speaks for a diagnosis: its value, what it usually is, and by how much the fault would be less
@@ -54,7 +54,7 @@ func (c *chart) named(now time.Time, d *Diagnosis, quiet bool) {
 	if len(c.open) >= maxDiagnoses {
 		return
 	}
-	d.Since, d.began = now.Round(0).UTC(), now
+	d.Since = now.Round(0).UTC()
 	c.open = append(c.open, d)
 	if !quiet {
 		c.tell("diagnosis", d.body("named"))
@@ -82,15 +82,18 @@ func (d *Diagnosis) ruled() bool { return d.By == ByRule }
 
 // body is what is told of a diagnosis: its evidence with it.
 func (d *Diagnosis) body(phase string) map[string]any {
-	body := map[string]any{"phase": phase, "fault": d.Fault, "by": d.By, "since": d.Since}
+	body := map[string]any{"phase": phase, "fault": d.Fault, "since": d.Since}
 	if phase == "named" {
 		d.evidence(body)
+	} else {
+		body["by"] = d.By
 	}
 	return body
 }
 
 // evidence adds what a diagnosis rests on.
 func (d *Diagnosis) evidence(body map[string]any) {
+	body["by"] = d.By
 	if d.Rule != "" {
 		body["rule"] = d.Rule
 	}

@@ -2,6 +2,7 @@ package remediate
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 
 	"holdfast/board"
@@ -19,6 +20,10 @@ type Options struct {
 	Limit        func(name string) (float64, bool)      // what limit('cpu') is
 	Event        func(kind string, body map[string]any) // takes what is to be told; it is on flash soon, and then sent
 	Log          *slog.Logger
+
+	Ask   func(Ask)             // has a deed done; nil where nothing is repaired
+	Local func(do string) error // does a deed that needs no power, such as config.rollback
+	Hold  func() string         // why nothing may be repaired now, empty when it may
 }
 
 // Rules are the rules in force, and the alerts that are open. All methods are called by one goroutine.
@@ -37,6 +42,12 @@ type Rules struct {
 	storm  storm
 	chart  chart
 	judge  judge
+
+	plans     map[string]*plan // by fault
+	planFault string           // why not all playbooks are in force
+	watches   map[*epl.Rule]*watch
+	fresh     *watch // that is being deployed
+	climb     climb
 }
 
 // Standing is how the rules do, for people.
@@ -52,6 +63,8 @@ type Standing struct {
 
 	Diagnoses []Diagnosis    `json:"diagnoses,omitempty"` // that are open
 	Model     *ModelStanding `json:"model,omitempty"`     // nil without one
+
+	Repairs *RepairStanding `json:"repairs,omitempty"` // nil where nothing is repaired
 }
 
 // AlertStatus is one alert that is open.
@@ -67,13 +80,18 @@ type AlertStatus struct {
 
 // New makes rules without any, and reads which alerts were open when the agent ended.
 func New(o Options) *Rules {
-	r := &Rules{o: o, origin: o.Clock.Now(), set: &set{}, byLive: map[*epl.Rule]*rule{}}
+	r := &Rules{o: o, origin: o.Clock.Now(), set: &set{}, byLive: map[*epl.Rule]*rule{}, watches: map[*epl.Rule]*watch{}}
 	all := Catalogue()
 	r.engine = epl.New(epl.Options{Types: Types(all), Listener: r.hear, Limit: o.Limit, Wall: o.Clock.Now})
 	r.feed = NewFeed(all, FeedOptions{Device: o.Device, CapacityBits: o.CapacityBits, Stale: o.Stale, Send: r.send})
 	r.storm.tell, r.chart.tell = o.Event, o.Event
 	if err := r.alerts.recall(o.Files, r.origin); err != nil {
 		o.Log.Error("open alerts are lost; they are raised again where their cause lasts", "err", err)
+	}
+	if o.Ask != nil {
+		if err := r.recallRepair(); err != nil {
+			o.Log.Error("which repair was under way is lost", "err", err)
+		}
 	}
 	return r
 }
@@ -201,6 +219,8 @@ func (r *Rules) Round() {
 	r.advance(now)
 	r.feed.Round(now, r.o.Clock.Trusted())
 	r.row(now)
+	r.climbRound(now)
+	r.climbOn(now)
 }
 
 // Link says that the connection to the cloud came up or went down.
@@ -221,6 +241,7 @@ func (r *Rules) Tick() {
 	now := r.o.Clock.Now()
 	r.advance(now)
 	r.settle(now)
+	r.climbOn(now)
 }
 
 // Rest writes down what is open, before the agent ends.
@@ -237,6 +258,9 @@ func (r *Rules) Next() time.Time {
 	at := r.alerts.next()
 	if t := r.storm.next(); !t.IsZero() && (at.IsZero() || t.Before(at)) {
 		at = t
+	}
+	if c := &r.climb; (c.step == settling || c.step == watching) && (at.IsZero() || c.until.Before(at)) {
+		at = c.until
 	}
 	if due, ok := r.engine.Due(); ok {
 		if t := r.origin.Add(time.Duration(due) * time.Millisecond); at.IsZero() || t.Before(at) {
@@ -263,7 +287,7 @@ func (r *Rules) Overflows() {
 // Standing says how the rules do.
 func (r *Rules) Standing() Standing {
 	s := Standing{Rules: len(r.set.rules), Hash: r.set.hash, Fault: r.fault, Lost: r.alerts.lost, Open: r.alerts.status(),
-		Diagnoses: r.chart.standing(), Model: r.judge.standing()}
+		Diagnoses: r.chart.standing(), Model: r.judge.standing(), Repairs: r.repairing()}
 	for _, of := range r.set.rules {
 		one := of.live.Standing()
 		s.Matches, s.Overflows, s.MaxBytes = s.Matches+one.Matches, s.Overflows+one.Overflows, s.MaxBytes+one.MaxBytes
@@ -289,6 +313,9 @@ func (r *Rules) Reported() (count int, hash, fault string) {
 func (r *Rules) advance(now time.Time) { r.engine.Span(now.Sub(r.origin).Milliseconds()) }
 
 func (r *Rules) send(t *epl.Type, vals []epl.Value) {
+	if c := &r.climb; c.step == watching && c.plan != nil && slices.Contains(c.takes, t) {
+		c.fed = true
+	}
 	if _, err := r.engine.Send(t, vals); err != nil && r.failed == nil { // a fault of the catalogue: told once
 		r.failed = err
 		r.o.Log.Error("event not taken", "err", err)
@@ -297,6 +324,15 @@ func (r *Rules) send(t *epl.Type, vals []epl.Value) {
 
 // hear takes what a rule puts out.
 func (r *Rules) hear(out epl.Output) {
+	if w := r.watches[out.Rule]; w != nil || r.fresh != nil {
+		if w == nil {
+			w = r.fresh
+		}
+		for _, row := range out.New {
+			w.hear(r.o.Clock.Now(), match{columns: out.Rule.Columns(), row: row})
+		}
+		return
+	}
 	of := r.byLive[out.Rule]
 	if of == nil {
 		of = r.now
