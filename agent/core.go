@@ -44,6 +44,9 @@ type core struct {
 	paced    map[string]bool
 	sent     map[series]time.Time // when a reading of these sources was last sent
 
+	asks   chan<- remediate.Ask // set with the repairer; nil where nothing is repaired
+	safety safety
+
 	facts    map[string]any // of the board, as they are reported
 	base     Settings
 	settings Settings

@@ -28,10 +28,10 @@ const alertsTold = 16
 
 // newRules makes the core's rules, where there are any, or something else that judges.
 func (c *core) newRules() {
-	if c.parts.Rules == nil && c.parts.Model == nil {
+	if c.parts.Rules == nil && c.parts.Model == nil && c.parts.Repairs == nil {
 		return
 	}
-	c.rules = remediate.New(remediate.Options{
+	o := remediate.Options{
 		Device: c.parts.Board.Identity.ID, CapacityBits: c.parts.Policy.CapacityBits, Clock: c.clock, Files: c.parts.Board.Files, Log: c.log,
 		Stale: func(source string) time.Duration {
 			period, _, _ := c.settings.schedule(source)
@@ -50,7 +50,12 @@ func (c *core) newRules() {
 			return 0, false
 		},
 		Event: c.event,
-	})
+	}
+	if c.parts.Repairs != nil {
+		o.Hold, o.Local = c.holds, c.local
+		o.Ask = func(a remediate.Ask) { c.asks <- a } // there is room: one is under way at a time
+	}
+	c.rules = remediate.New(o)
 }
 
 // judgement is what the core judges by, as it was read.
@@ -61,6 +66,9 @@ type judgement struct {
 	modelErr  error
 	hasRules  bool // where there is a reader, as of models
 	hasModels bool
+	books     remediate.Playbooks
+	booksErr  error
+	hasBooks  bool
 }
 
 // judgement reads all that the core judges by.
@@ -71,6 +79,9 @@ func (p *Parts) judgement() (j judgement) {
 	if j.hasModels = p.Model != nil; j.hasModels {
 		j.model, j.modelErr = p.Model()
 	}
+	if j.hasBooks = p.Repairs != nil; j.hasBooks {
+		j.books, j.booksErr = p.Repairs.Playbooks()
+	}
 	return j
 }
 
@@ -79,7 +90,7 @@ func (c *core) load(j judgement) error {
 	if c.rules == nil {
 		return nil
 	}
-	var wrong, unfit error
+	var wrong, unfit, odd error
 	if j.hasRules {
 		if wrong = c.rules.Load(j.files, j.filesErr); wrong == nil {
 			count, hash, _ := c.rules.Reported()
@@ -96,7 +107,10 @@ func (c *core) load(j judgement) error {
 		c.pace = step
 		c.reschedule()
 	}
-	return errors.Join(wrong, unfit)
+	if j.hasBooks {
+		odd = c.rules.Playbooks(j.books, j.booksErr)
+	}
+	return errors.Join(wrong, unfit, odd)
 }
 
 // ReloadRules reads again what is judged by. What is not right leaves what was in force, and the error says why.
@@ -116,7 +130,7 @@ func (a *Agent) ReloadRules(ctx context.Context) error {
 // judge gives the rules a sample; one without a source is the end of a round.
 func (c *core) judge(s *collectors.Sample) {
 	switch {
-	case c.rules == nil:
+	case c.rules == nil || c.safety.on.Load():
 	case s.Source == "":
 		c.rules.Round()
 	default:
@@ -193,6 +207,7 @@ func (c *core) reportRules(t map[string]any) {
 		diagnosis["error"] = unfit
 	}
 	t["diagnosis"] = diagnosis
+	c.reportRepairs(t)
 }
 
 // period is how often a source is read: at the pace of the model where that asks for it, and the source is read at all.

@@ -98,7 +98,7 @@ func (c *core) unreadable(now time.Time, reason string) {
 
 // rollBack brings the last good document back.
 func (c *core) rollBack(reason string) {
-	document := ""
+	document := c.desired.doc.Good.label()
 	if c.desired.doc.Trial != nil {
 		document = c.desired.doc.Trial.label()
 	}
@@ -131,6 +131,10 @@ func (c *core) apply() {
 		}
 	}
 	c.reschedule()
+	if c.safety.on.Load() || c.safety.unknown { // outputs wait
+		c.reported.dirty = true
+		return
+	}
 	levels := maps.Clone(c.settings.Relays)
 	for name, on := range levels {
 		was, set := before.Relays[name]

@@ -275,7 +275,7 @@ func (r *Rules) stepped(now time.Time, result actuators.Result, err error) {
 	r.o.Log.Warn("repair", "fault", c.Fault, "rung", c.Name, "do", c.Do)
 	if c.Do == ladder.Ask { // what a person does is not watched: the diagnosis ends when it has helped
 		if c.of != nil {
-			c.of.told = true
+			c.of.told, c.of.asked = true, true
 		}
 		r.close(false)
 		return
@@ -421,6 +421,16 @@ func numberOfResult(result actuators.Result, name string) float64 {
 
 func seconds(result actuators.Result, name string) time.Duration {
 	return time.Duration(min(max(numberOfResult(result, name), 0), 86400) * float64(time.Second))
+}
+
+// Repairs is what is reported of them: how many playbooks are in force, why not all, and the faults that a person was asked about.
+func (r *Rules) Repairs() (playbooks int, fault string, asked []string) {
+	for _, d := range r.chart.open {
+		if d.asked && !slices.Contains(asked, d.Fault) {
+			asked = append(asked, d.Fault)
+		}
+	}
+	return len(r.plans), r.planFault, asked
 }
 
 func (r *Rules) repairing() *RepairStanding {

@@ -55,7 +55,9 @@ func (r *rig) shelve(book string) {
 	}
 }
 
-func unit(name string, bytes float64) collectors.Sample { return sample("units", name, "memory_bytes", bytes) }
+func unit(name string, bytes float64) collectors.Sample {
+	return sample("units", name, "memory_bytes", bytes)
+}
 
 // units are rounds, a second apart, in which units have so much memory.
 func (r *rig) units(n int, all ...collectors.Sample) {

@@ -32,6 +32,7 @@ type Diagnosis struct {
 	values map[string]any // of the match that named it
 	from   *alert
 	told   bool // what would be done, or that a person is to do what is left
+	asked  bool // the latter
 }
 
 // A Reason is a measure that speaks for a diagnosis: its value, what it usually is, and by how much the fault would be less

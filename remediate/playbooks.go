@@ -14,6 +14,9 @@ import (
 // mostRows are the rows of a precondition that are remembered: of a board's few units, mounts or interfaces each the latest.
 const mostRows = 16
 
+// Playbooks are by the fault that they are about.
+type Playbooks = ladder.Shelf
+
 // A plan is a playbook whose statements run.
 type plan struct {
 	*ladder.Playbook
@@ -70,7 +73,7 @@ func statementsOf(p *ladder.Playbook) (both [2]*epl.Statement, err error) {
 
 // Playbooks puts playbooks in force. One whose statements do not compile is left out, and the error says why; read is what was wrong
 // with those that could not be read, and is told with it.
-func (r *Rules) Playbooks(shelf ladder.Shelf, read error) error {
+func (r *Rules) Playbooks(shelf Playbooks, read error) error {
 	problems := []error{read}
 	r.advance(r.o.Clock.Now())
 	old := r.plans
