@@ -32,7 +32,7 @@ var plan = map[string]string{
 	"collectors": "board",
 	"actuators":  "board board/strict",
 	"agent/link": "board board/strict agent/shadow",
-	"remediate":  "board board/strict collectors remediate/epl",
+	"remediate":  "board board/strict collectors actuators remediate/epl remediate/forest remediate/ladder",
 	"agent":      "board board/strict collectors actuators remediate agent/link agent/shadow agent/spool agent/digest",
 	"update":     "board board/strict update/bsdiff update/trust",
 	// drivers: import nouns, are imported by cmd alone
@@ -43,6 +43,7 @@ var plan = map[string]string{
 	"collectors/units":    "collectors board",
 	"collectors/journal":  "collectors board",
 	"collectors/pins":     "collectors board",
+	"collectors/probe":    "collectors",
 	"collectors/sensors":  "collectors collectors/doubt",
 	"collectors/i2c":      "collectors collectors/doubt board",
 	"actuators/relay":     "actuators board",

@@ -37,6 +37,7 @@ type Config struct {
 	Limits     Limits               `toml:"limits" doc:"The most that may be done to this machine, whoever asks. Kept by the warden across power cuts; the cloud cannot change them."`
 	Thresholds Thresholds           `toml:"thresholds" doc:"Limits in percent that rules can name; the shadow's cpu, memory and network override them."`
 	Rules      Rules                `toml:"rules" doc:"What is noticed; see docs/alerts.md. The cloud cannot change it but by signed content."`
+	Diagnosis  Diagnosis            `toml:"diagnosis" doc:"How faults are named that no rule names; see docs/diagnosis.md. The cloud cannot change it but by signed content."`
 	Shadow     Shadow               `toml:"shadow" doc:"How a desired change is tried."`
 	Warden     Warden               `toml:"warden" doc:"The process with power."`
 	Update     Update               `toml:"update" doc:"Moving the machine from one signed image to the next; see docs/updates.md. The cloud cannot change any of it."`
@@ -142,7 +143,13 @@ type Thresholds struct {
 // Rules are what alerts come from.
 type Rules struct {
 	Dir     string `toml:"dir" doc:"A directory of rules in EPL, *.epl, read in the order of their names at the start and at a reload. Empty: nothing is judged."`
-	Content bool   `toml:"content" doc:"The content that updates bring (update.content) is a file of rules, read after those of dir."`
+	Content bool   `toml:"content" doc:"The rules in what updates of content bring (update.content) are read after those of dir."`
+}
+
+// Diagnosis is what names faults.
+type Diagnosis struct {
+	Model   string `toml:"model" doc:"A model that names faults from the last rows of DeviceStatus, such as /usr/share/holdfast/models/starter.hfm. What it asks for is read as often as it wants rows. Empty: rules alone name faults."`
+	Content bool   `toml:"content" doc:"The model in what updates of content bring (update.content) is used; the one above while there is none."`
 }
 
 // Shadow is how a change is tried.

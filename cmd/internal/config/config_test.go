@@ -101,7 +101,7 @@ func TestWhatIsWrongIsNamedWithItsPlaceAndTheNearestRightKey(t *testing.T) {
 		{"no mount point", "[update.systemd_boot]\nesp = \"efi\"\n", `update.systemd_boot.esp: "efi" is no absolute path`, "", 2, 1},
 		{"tryboot without systemd", "[power]\nreboot = [\"/sbin/reboot\"]\n[update]\nbootloader = \"tryboot\"\nparts.root = {a = \"/a\", b = \"/b\"}\n", "with tryboot systemd must restart", "", 2, 1},
 		{"rules somewhere", "[rules]\ndir = \"rules.d\"\n", `rules.dir: "rules.d" is no absolute path`, "", 2, 1},
-		{"rules from nowhere", "[rules]\ncontent = true\n", "rules.content: wants rules.dir, and update.content", "", 2, 1},
+		{"rules from nowhere", "[rules]\ncontent = true\n", "rules.content: wants update.content", "", 2, 1},
 		{"unknown dialect", "[broker]\ndialect = \"xmpp\"\n", "neither plain nor aws", "", 2, 1},
 	} {
 		_, err := config.Parse("test.toml", []byte(tt.text))
