@@ -25,7 +25,7 @@ var plan = map[string]string{
 	"agent/shadow": "board/strict", "agent/spool": "", "agent/digest": "",
 	"update/bsdiff": "board/strict", "update/trust": "board/strict",
 	"board/loaders": "", "board/profile": "board/strict", "collectors/doubt": "",
-	"remediate/epl": "", "remediate/epl/cases": "remediate/epl",
+	"remediate/epl": "", "remediate/habit": "", "remediate/epl/cases": "remediate/epl",
 	"remediate/forest": "", "remediate/forest/foreign": "remediate/forest board/strict", "remediate/forest/train": "remediate/forest",
 	// nouns
 	"collectors": "board",
