@@ -144,6 +144,9 @@ func TestExtremeValuesAreBorne(t *testing.T) {
 			}
 		}
 	}
+	if err := habit.New([]string{"x"}).Decode(b.Encode()); err != nil {
+		t.Error(err)
+	}
 	for _, at := range []time.Duration{math.MaxInt64, math.MinInt64, -1, 0} {
 		b.Add(at, time.Time{}, true, values)
 		b.Add(at, time.Unix(math.MaxInt64, 0), true, values)
