@@ -24,14 +24,18 @@ import (
 )
 
 // deeds are the verbs of the process with power. The agent has the same list, with a Do that asks that process.
-func deeds(c config.Config, clock board.Clock, supply board.Power, turn chan struct{}, engines map[string]*update.Engine) ([]actuators.Verb, error) {
+func deeds(c config.Config, clock board.Clock, supply board.Power, turn chan struct{}, engines map[string]*update.Engine, log *slog.Logger) ([]actuators.Verb, error) {
 	restart, err := unit.Verb(unit.Systemd{}, clock, 0, c.Units.Restart...)
 	if err != nil {
 		return nil, err
 	}
-	scripts, err := script.Verb(script.Options{Dir: c.Scripts.Dir, Owner: os.Geteuid(), Limit: time.Duration(c.Scripts.Timeout), Clock: clock, Turn: turn})
+	scripts, faults, err := script.Verb(script.Options{Dir: c.Scripts.Dir, Owner: os.Geteuid(), Limit: time.Duration(c.Scripts.Timeout),
+		Clock: clock, Turn: turn, Units: true})
 	if err != nil {
 		return nil, err
+	}
+	for _, fault := range faults {
+		log.Warn("a script is left out", "err", fault)
 	}
 	// What takes a service or the machine away is not done over and not replayed.
 	restart.Destructive, scripts.Destructive = true, true
@@ -90,7 +94,7 @@ func NewWarden(o WardenOptions) (*Warden, error) {
 	if w.updates, err = w.engines(o, files, clock, turn); err != nil {
 		return nil, fmt.Errorf("update: %w", err)
 	}
-	verbs, err := deeds(c, clock, w.power, turn, w.updates)
+	verbs, err := deeds(c, clock, w.power, turn, w.updates, log)
 	if err != nil {
 		return nil, err
 	}
