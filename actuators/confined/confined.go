@@ -31,7 +31,7 @@ type Program struct {
 // Limits are what bounds a run; 0 stands for the default.
 type Limits struct {
 	Time   time.Duration // from its start to TERM; 60 s
-	Grace  time.Duration // from TERM to KILL; 4 s
+	Grace  time.Duration // from TERM to KILL; 3 s
 	Memory int64         // bytes of all its processes; where there are no control groups, of each; no limit
 	Tasks  int           // processes and threads at a time; no limit
 	CPU    int           // percent of one processor; no limit
@@ -96,7 +96,7 @@ func (r Runner) Run(ctx context.Context, p Program) (Ending, error) {
 		p.Limits.Time = time.Minute
 	}
 	if p.Limits.Grace <= 0 {
-		p.Limits.Grace = 4 * time.Second
+		p.Limits.Grace = 3 * time.Second
 	}
 	if p.Limits.Output <= 0 {
 		p.Limits.Output = 32 << 10

@@ -37,11 +37,17 @@ func TestLimitsHoldInASessionOrAreNamed(t *testing.T) {
 		held   func(out string, end confined.Ending) bool
 	}{
 		{"memory", confined.Limits{Memory: 32 << 20}, "head -c 200M /dev/zero | tail -c 199M | wc -c",
-			func(out string, _ confined.Ending) bool { n, _ := strconv.Atoi(strings.TrimSpace(out)); return n < 199<<20 }},
+			func(out string, _ confined.Ending) bool {
+				n, _ := strconv.Atoi(strings.TrimSpace(out))
+				return n < 199<<20
+			}},
 		{"tasks", confined.Limits{Tasks: 10}, "for i in $(seq 30); do sleep 5 & done 2>/dev/null; jobs -r | wc -l",
 			func(out string, _ confined.Ending) bool { n, _ := strconv.Atoi(strings.TrimSpace(out)); return n <= 10 }},
 		{"cpu", confined.Limits{CPU: 10, Time: 2 * time.Second}, "while :; do :; done & sleep 1; read -a f </proc/$!/stat; echo $((f[13]+f[14]))",
-			func(out string, _ confined.Ending) bool { n, err := strconv.Atoi(strings.TrimSpace(out)); return err == nil && n <= 50 }},
+			func(out string, _ confined.Ending) bool {
+				n, err := strconv.Atoi(strings.TrimSpace(out))
+				return err == nil && n <= 50
+			}},
 		{"file", confined.Limits{File: 64 << 10}, "head -c 1M /dev/zero >" + file,
 			func(_ string, end confined.Ending) bool {
 				info, err := os.Stat(file)

@@ -20,7 +20,7 @@ type Options struct {
 	Dir   string        // where they are; empty means /usr/lib/holdfast/scripts
 	Owner int           // user id that must own Dir and every script in it; 0, root, on a real machine
 	Limit time.Duration // for one run; 0 means 60 s
-	Grace time.Duration // between TERM and KILL; 0 means 4 s
+	Grace time.Duration // between TERM and KILL; 0 means 3 s
 	Clock board.Clock   // required
 	// Turn has one slot, and is the same for all that run programs in a process. Nil where there is no other.
 	Turn  chan struct{}

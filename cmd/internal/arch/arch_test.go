@@ -48,6 +48,8 @@ var plan = map[string]string{
 	"actuators/unit":      "actuators board",
 	"actuators/confined":  "board",
 	"actuators/script":    "actuators actuators/confined board",
+	"actuators/clean":     "actuators board/strict",
+	"actuators/iface":     "actuators board board/strict",
 	"actuators/power":     "actuators board",
 	"agent/link/mqtt":     "agent/link board",
 	"agent/link/linktest": "agent/link board",
