@@ -22,9 +22,9 @@ import (
 type Entry struct {
 	// Paths are absolute patterns of files (path.Match), such as /var/log/app/*.log.*; "**" stands for any directories, also
 	// none. At least the first component is no pattern.
-	Paths     []string
-	OlderThan time.Duration // since they were last written
-	KeepBytes int64         // the newest files are kept, as many as fit; 0 keeps none
+	Paths     []string      `json:"paths"`
+	OlderThan time.Duration `json:"older_than"` // since they were last written
+	KeepBytes int64         `json:"keep_bytes"` // the newest files are kept, as many as fit; 0 keeps none
 }
 
 // A Report is what came of it.

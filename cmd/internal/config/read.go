@@ -241,9 +241,12 @@ func (c *Config) check(file string, text []byte) []error {
 		bad(v >= 0 && v <= 100, key, "%g is not between 0 and 100", v)
 	}
 	bad(c.Rules.Dir == "" || strings.HasPrefix(c.Rules.Dir, "/"), "rules.dir", "%q is no absolute path", c.Rules.Dir)
-	bad(!c.Rules.Content || c.Rules.Dir != "" && c.Update.Content != "", "rules.content", "wants rules.dir, and update.content, where updates bring it")
+	bad(!c.Rules.Content || c.Update.Content != "", "rules.content", "wants update.content, where updates bring it")
+	bad(c.Diagnosis.Model == "" || strings.HasPrefix(c.Diagnosis.Model, "/"), "diagnosis.model", "%q is no absolute path", c.Diagnosis.Model)
+	bad(!c.Diagnosis.Content || c.Update.Content != "", "diagnosis.content", "wants update.content, where updates bring it")
 	c.Update.check(bad, span)
 	c.checkSensors(bad)
+	c.checkDeeds(bad)
 	bad(len(c.Power.Reboot) == 0 || strings.HasPrefix(c.Power.Reboot[0], "/"), "power.reboot", "wants the whole path of a program")
 	bad(len(c.Power.Reboot) == 0 || c.Update.Bootloader != "tryboot", "power.reboot", "with tryboot systemd must restart the machine: it passes on what is armed")
 	errs = append(errs, c.names(file, text)...)

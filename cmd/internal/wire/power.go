@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"holdfast/actuators"
+	"holdfast/actuators/clean"
+	"holdfast/actuators/confined"
+	"holdfast/actuators/iface"
 	"holdfast/actuators/power"
 	"holdfast/actuators/script"
 	"holdfast/actuators/unit"
@@ -37,9 +40,18 @@ func deeds(c config.Config, clock board.Clock, supply board.Power, turn chan str
 	for _, fault := range faults {
 		log.Warn("a script is left out", "err", fault)
 	}
+	run := confined.Runner{Clock: clock, Turn: turn, Units: true}
+	cleaning, err := clean.Verb(Cleanable(c), cleaner(run, Cleanable(c)))
+	if err != nil {
+		return nil, err
+	}
+	cycling, err := iface.Verb(clock, c.Interfaces.Cycle, cycler(run))
+	if err != nil {
+		return nil, err
+	}
 	// What takes a service or the machine away is not done over and not replayed.
 	restart.Destructive, scripts.Destructive = true, true
-	verbs := []actuators.Verb{restart, scripts, power.Verb(supply), lastWords(c)}
+	verbs := []actuators.Verb{restart, scripts, cleaning, cycling, power.Verb(supply), lastWords(c)}
 	if len(engines) > 0 {
 		verbs = append(verbs, warden.UpdateVerbs(engines)...)
 	}

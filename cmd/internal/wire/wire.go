@@ -120,6 +120,7 @@ func assemble(o Options) (*Running, error) {
 	}
 	verbs, side = append(owned.verbs, verbs...), append(owned.side, side...)
 	watch := units.New(units.System)
+	watch.Groups = filepath.Join(c.Root, "sys/fs/cgroup")
 	if err := watch.Watch(c.Units.Watch); err != nil { // the agent tells it what changes later
 		return nil, &config.Error{File: "configuration", Problem: "units.watch: " + err.Error()}
 	}
@@ -134,8 +135,11 @@ func assemble(o Options) (*Running, error) {
 		Log: o.Log, Level: o.Level, Progress: o.Progress, Ready: o.Ready, Side: side, Faults: owned.faults,
 	}
 	r.rules.Store(&c)
-	if c.Rules.Dir != "" {
+	if c.Rules.Dir != "" || c.Rules.Content {
 		parts.Rules = func() ([]remediate.File, error) { return RuleFiles(*r.rules.Load()) }
+	}
+	if c.Diagnosis.Model != "" || c.Diagnosis.Content {
+		parts.Model = func() ([]byte, error) { return ModelOf(*r.rules.Load()) }
 	}
 	parts.Sources = append(host.All(host.Options{
 		Root: c.Root, PerCore: c.Collectors["cpu"].PerCore, Mounts: c.Disk.Mounts,
