@@ -76,7 +76,7 @@ func Valid(name string) error {
 	if name == "" || len(name) >= unix.IFNAMSIZ || name == "." || name == ".." || strings.ContainsFunc(name, func(r rune) bool {
 		return r <= ' ' || r == '/' || r == ':' || r > '~'
 	}) {
-		return fmt.Errorf("interface %q: wants 1 to 15 bytes without spaces, / and :", name)
+		return fmt.Errorf("interface %q: wants 1 to 15 bytes, and no space, slash or colon among them", name)
 	}
 	return nil
 }
