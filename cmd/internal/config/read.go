@@ -246,6 +246,7 @@ func (c *Config) check(file string, text []byte) []error {
 	bad(!c.Diagnosis.Content || c.Update.Content != "", "diagnosis.content", "wants update.content, where updates bring it")
 	c.Update.check(bad, span)
 	c.checkSensors(bad)
+	c.checkDeeds(bad)
 	bad(len(c.Power.Reboot) == 0 || strings.HasPrefix(c.Power.Reboot[0], "/"), "power.reboot", "wants the whole path of a program")
 	bad(len(c.Power.Reboot) == 0 || c.Update.Bootloader != "tryboot", "power.reboot", "with tryboot systemd must restart the machine: it passes on what is armed")
 	errs = append(errs, c.names(file, text)...)

@@ -347,7 +347,7 @@ func verbs(o Options, b *board.Board) (all []actuators.Verb, ups *agent.Updates,
 	if serve != nil {
 		side = append(side, serve)
 	}
-	powerful, err := deeds(c, b.Clock, nil, nil, described(c))
+	powerful, err := deeds(c, b.Clock, nil, nil, described(c), o.Log)
 	if err != nil {
 		return nil, nil, nil, nil, err
 	}
