@@ -215,7 +215,7 @@ func TestValuesThatDoNotFitAreRefusedBeforeAnythingIsCounted(t *testing.T) {
 		{`{}`, "there is no value {unit}"},
 		{`{"unit":["app.service"]}`, "values: line 1 column 9: unit"},
 		{`{"unit":"app.service"`, "values"},
-		{`{"unit":"` + strings.Repeat("x", 300) + `"}`, "at most 256 bytes"},
+		{`{"unit":"` + strings.Repeat("x", 300) + `"}`, "there is no value {unit}"},
 		{strings.Repeat("x", 1025), "1025 bytes, at most 1024"},
 	} {
 		_, err := g.step("mem_leak", 0, tt.values)

@@ -77,7 +77,7 @@ func (b *Book) Encode() []byte {
 // ParseBook reads what Encode wrote.
 func ParseBook(text []byte) (*Book, error) {
 	var b Book
-	if err := strict.Unmarshal(text, &b, strict.Limits{Bytes: BookBytes, Depth: 5, Members: mostFaults*8 + mostDeeds + 64}); err != nil {
+	if err := strict.Unmarshal(text, &b, strict.Limits{Bytes: BookBytes, Depth: 5, Members: mostFaults*8 + mostDeeds + MaxValues + 32}); err != nil {
 		return nil, fmt.Errorf("book of repairs: %w", err)
 	}
 	if err := b.valid(); err != nil {

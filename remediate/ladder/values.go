@@ -5,15 +5,17 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode/utf8"
+	"unicode"
 
 	"holdfast/board/strict"
 )
 
 // MaxValues is how many values a row may have.
-const MaxValues = 16
+const MaxValues = 64
 
-// ParseValues reads the values of a row, one flat JSON object: texts, numbers and truths become texts, null is no value.
+// ParseValues reads the values of a row, one flat JSON object of a kilobyte: texts, numbers and truths become texts, null is no
+// value. What no argument can have is left out: a column whose name is none, such as count(*), a text of more than 256 bytes,
+// and one with control characters.
 func ParseValues(text string) (map[string]string, error) {
 	values := map[string]string{}
 	if text == "" {
@@ -28,23 +30,22 @@ func ParseValues(text string) (map[string]string, error) {
 		return nil, errors.New("values: not an object")
 	}
 	for name, value := range object {
-		if !placePattern(name) {
-			return nil, fmt.Errorf("values: %q is no name of a value", clip(name))
-		}
 		switch value := value.(type) {
 		case nil:
 			continue
 		case string:
-			if len(value) > maxText || !utf8.ValidString(value) || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-				return nil, fmt.Errorf("values: %s: wants at most %d bytes of text without control characters", name, maxText)
+			if len(value) <= maxText && !strings.ContainsFunc(value, unicode.IsControl) {
+				values[name] = value
 			}
-			values[name] = value
 		case float64:
 			values[name] = strconv.FormatFloat(value, 'f', -1, 64)
 		case bool:
 			values[name] = strconv.FormatBool(value)
 		default:
-			return nil, fmt.Errorf("values: %s: wants a text, a number or a truth", name)
+			return nil, fmt.Errorf("values: %s: wants a text, a number or a truth", clip(name))
+		}
+		if !placePattern(name) {
+			delete(values, name)
 		}
 	}
 	return values, nil
