@@ -44,6 +44,8 @@ type Config struct {
 	Update     Update               `toml:"update" doc:"Moving the machine from one signed image to the next; see docs/updates.md. The cloud cannot change any of it."`
 	Power      Power                `toml:"power" doc:"Restarting the machine."`
 	Scripts    Scripts              `toml:"scripts" doc:"Scripts the warden may run by name."`
+	Clean      map[string]Clean     `toml:"clean" doc:"Old files the warden may delete, such as [clean.logs]; see docs/actuators.md. The cloud cannot change any of it."`
+	Interfaces Interfaces           `toml:"interfaces" doc:"Network interfaces."`
 	Log        Log                  `toml:"log" doc:"The agent's own log."`
 }
 
@@ -130,8 +132,8 @@ type Commands struct {
 type Limits struct {
 	RebootsPerHour int `toml:"reboots_per_hour" doc:"Reboots in an hour."`
 	RebootsPerDay  int `toml:"reboots_per_day" doc:"Reboots in a day."`
-	RepairsPerHour int `toml:"repairs_per_hour" doc:"Unit restarts and scripts in an hour."`
-	RepairsPerDay  int `toml:"repairs_per_day" doc:"Unit restarts and scripts in a day."`
+	RepairsPerHour int `toml:"repairs_per_hour" doc:"Unit restarts, scripts, clean-ups and interfaces in an hour."`
+	RepairsPerDay  int `toml:"repairs_per_day" doc:"The same in a day."`
 }
 
 // Thresholds are limits in percent.
@@ -182,8 +184,20 @@ type Power struct {
 
 // Scripts are what the warden may run.
 type Scripts struct {
-	Dir     string   `toml:"dir" doc:"A directory of executables that only root can write."`
-	Timeout Duration `toml:"timeout" doc:"How long a script may take before it is ended."`
+	Dir     string   `toml:"dir" doc:"A directory of executables that only root can write; see docs/actuators.md."`
+	Timeout Duration `toml:"timeout" doc:"How long a script may take before it is ended, where its declaration does not say."`
+}
+
+// Clean is what the command clean may delete under one name.
+type Clean struct {
+	Paths     []string `toml:"paths" doc:"Patterns of files, such as /var/log/app/*.log.*; a component ** stands for any directories, also none. Links are not followed, file systems are not left."`
+	OlderThan Duration `toml:"older_than" doc:"Only what was last written that long ago. 0s: age does not matter."`
+	KeepBytes Bytes    `toml:"keep_bytes" doc:"The newest files are kept, as many as fit. 0: none."`
+}
+
+// Interfaces are the network's.
+type Interfaces struct {
+	Cycle []string `toml:"cycle" doc:"Interfaces the command interface.cycle may name: it takes them down and up again. The cloud cannot change this list."`
 }
 
 // Log is the agent's own.

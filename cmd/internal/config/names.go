@@ -17,7 +17,7 @@ func CollectorNames() []string {
 
 // CommandNames are the commands that can be allowed.
 func CommandNames() []string {
-	return []string{"ping", "sample", "relay.set", "relay.pulse", "unit.restart", "reboot", "log.tail", "script", "update.status", "update.history",
+	return []string{"ping", "sample", "relay.set", "relay.pulse", "unit.restart", "reboot", "log.tail", "script", "clean", "interface.cycle", "update.status", "update.history",
 		"update.pause", "update.resume", "update.cancel", "safe.leave"}
 }
 

@@ -355,7 +355,7 @@ func reached(o Options, b *board.Board, r *Running) (p reach, err error) {
 	if serve != nil {
 		p.side = append(p.side, serve)
 	}
-	powerful, err := deeds(c, b.Clock, nil, nil, described(c))
+	powerful, err := deeds(c, b.Clock, nil, nil, described(c), o.Log)
 	if err != nil {
 		return p, err
 	}
