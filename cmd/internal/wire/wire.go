@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"holdfast/actuators"
+	"holdfast/actuators/unit"
 	"holdfast/agent"
 	"holdfast/agent/link"
 	"holdfast/agent/link/mqtt"
@@ -46,8 +47,46 @@ type Options struct {
 	Again    func(context.Context) error // starts the agent anew, in one process with the warden
 	Built    time.Time                   // of the program; zero when that is not known
 	Power    board.Power                 // restarts the machine, in one process; nil for the configuration's
+	Units    *Units                      // stands for systemd; nil for systemd
 	Progress func()
 	Ready    func()
+}
+
+// Units is what keeps units where systemd does not: for demonstrations and tests.
+type Units struct {
+	Groups string // where it has control groups, as below /sys/fs/cgroup
+	Keeper
+}
+
+// A Keeper tells how units do, and restarts them. Both may be asked by several goroutines.
+type Keeper interface {
+	States(ctx context.Context, names []string) ([]UnitState, error)
+	Restart(ctx context.Context, name string) (result string, after UnitAfter, err error)
+	Close()
+}
+
+// UnitState is how one unit does, and UnitAfter how it stands after a restart.
+type (
+	UnitState = units.State
+	UnitAfter = unit.State
+)
+
+// source returns the source of units.
+func (u *Units) source() *units.Units {
+	if u == nil {
+		return units.New(units.System)
+	}
+	s := units.New(func(context.Context) (units.Bus, error) { return u.Keeper, nil })
+	s.Groups = u.Groups
+	return s
+}
+
+// bus returns what restarts units.
+func (u *Units) bus() unit.Bus {
+	if u == nil {
+		return unit.Systemd{}
+	}
+	return u.Keeper
 }
 
 // Running is an agent and what it was made of.
@@ -119,7 +158,7 @@ func assemble(o Options) (*Running, error) {
 		return nil, err
 	}
 	verbs, side = append(owned.verbs, verbs...), append(owned.side, side...)
-	watch := units.New(units.System)
+	watch := o.Units.source()
 	watch.Groups = filepath.Join(c.Root, "sys/fs/cgroup")
 	if err := watch.Watch(c.Units.Watch); err != nil { // the agent tells it what changes later
 		return nil, &config.Error{File: "configuration", Problem: "units.watch: " + err.Error()}
@@ -347,7 +386,7 @@ func verbs(o Options, b *board.Board) (all []actuators.Verb, ups *agent.Updates,
 	if serve != nil {
 		side = append(side, serve)
 	}
-	powerful, err := deeds(c, b.Clock, nil, nil, described(c), o.Log)
+	powerful, err := deeds(c, b.Clock, nil, nil, described(c), unit.Systemd{}, o.Log)
 	if err != nil {
 		return nil, nil, nil, nil, err
 	}
