@@ -111,11 +111,12 @@ func NewWarden(o WardenOptions) (*Warden, error) {
 	if err != nil {
 		return nil, err
 	}
-	var names []string
-	for _, v := range verbs {
-		names = append(names, v.Name)
+	about, err := w.repairVerbs(o, files, clock, limiter, verbs)
+	if err != nil {
+		return nil, err
 	}
-	set, err := actuators.NewSet(actuators.Options{Allow: names, Clock: clock, Limiter: limiter, Audit: audit(log)}, verbs...)
+	verbs = append(verbs, about...)
+	set, err := actuators.NewSet(actuators.Options{Allow: names(verbs), Clock: clock, Limiter: limiter, Audit: audit(log)}, verbs...)
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +214,8 @@ func Socket(c config.Config) string {
 func audit(log *slog.Logger) func(actuators.AuditEntry) {
 	return func(e actuators.AuditEntry) {
 		level := slog.LevelInfo
-		if e.Verb == "update.advance" || e.Verb == "update.status" { // they come by the dozen; the engine tells what they led to
+		switch e.Verb { // they come by the dozen, and what they led to is told
+		case "update.advance", "update.status", "repair.plan", "repair.status", "boot.began", "boot.lasted", "boot.ended":
 			level = slog.LevelDebug
 		}
 		log.Log(context.Background(), level, "deed", "verb", e.Verb, "args", e.Args, "reason", e.Reason, "outcome", e.Outcome, "err", e.Error)
