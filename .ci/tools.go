@@ -30,6 +30,7 @@ var tools = []struct{ file, pkg string }{
 	{"sfdisk", "fdisk"},
 	{"genimage", "genimage"},
 	{"dbus-daemon", "dbus-daemon"},
+	{"ip", "iproute2"},
 	{"journalctl", "systemd"},
 	{"systemd-analyze", "systemd"},
 	{"mmdebstrap", "mmdebstrap"},

@@ -162,6 +162,7 @@ type present struct {
 	stale        func(source string) time.Duration
 	sources      map[string]*presentSource
 	linkUp       epl.Value
+	said         [len(statusMeasures)]bool // properties that ever had a value
 }
 
 type presentSource struct {
@@ -238,10 +239,11 @@ func (p *present) fill(vals []epl.Value, now time.Time, trusted bool) {
 				n, _ := v.Float()
 				v = epl.OfInt(int32(before + n))
 			}
-			vals[index] = v
+			vals[index], p.said[index] = v, true
 		}
 	}
 	vals[len(statusMeasures)-2], vals[len(statusMeasures)-1] = epl.OfBool(trusted), p.linkUp
+	p.said[len(statusMeasures)-2], p.said[len(statusMeasures)-1] = true, !p.linkUp.Null()
 }
 
 // join makes one value of what the instances say.

@@ -17,8 +17,8 @@ func CollectorNames() []string {
 
 // CommandNames are the commands that can be allowed.
 func CommandNames() []string {
-	return []string{"ping", "sample", "relay.set", "relay.pulse", "unit.restart", "reboot", "log.tail", "script", "update.status", "update.history",
-		"update.pause", "update.resume", "update.cancel"}
+	return []string{"ping", "sample", "relay.set", "relay.pulse", "unit.restart", "reboot", "log.tail", "script", "clean", "interface.cycle", "update.status", "update.history",
+		"update.pause", "update.resume", "update.cancel", "safe.leave"}
 }
 
 // names finds collectors and commands that there are not.

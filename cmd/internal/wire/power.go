@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"holdfast/actuators"
+	"holdfast/actuators/clean"
+	"holdfast/actuators/confined"
+	"holdfast/actuators/iface"
 	"holdfast/actuators/power"
 	"holdfast/actuators/script"
 	"holdfast/actuators/unit"
@@ -24,18 +27,31 @@ import (
 )
 
 // deeds are the verbs of the process with power. The agent has the same list, with a Do that asks that process.
-func deeds(c config.Config, clock board.Clock, supply board.Power, turn chan struct{}, engines map[string]*update.Engine) ([]actuators.Verb, error) {
+func deeds(c config.Config, clock board.Clock, supply board.Power, turn chan struct{}, engines map[string]*update.Engine, log *slog.Logger) ([]actuators.Verb, error) {
 	restart, err := unit.Verb(unit.Systemd{}, clock, 0, c.Units.Restart...)
 	if err != nil {
 		return nil, err
 	}
-	scripts, err := script.Verb(script.Options{Dir: c.Scripts.Dir, Owner: os.Geteuid(), Limit: time.Duration(c.Scripts.Timeout), Clock: clock, Turn: turn})
+	scripts, faults, err := script.Verb(script.Options{Dir: c.Scripts.Dir, Owner: os.Geteuid(), Limit: time.Duration(c.Scripts.Timeout),
+		Clock: clock, Turn: turn, Units: true})
+	if err != nil {
+		return nil, err
+	}
+	for _, fault := range faults {
+		log.Warn("a script is left out", "err", fault)
+	}
+	run := confined.Runner{Clock: clock, Turn: turn, Units: true}
+	cleaning, err := clean.Verb(Cleanable(c), cleaner(run, Cleanable(c)))
+	if err != nil {
+		return nil, err
+	}
+	cycling, err := iface.Verb(clock, c.Interfaces.Cycle, cycler(run))
 	if err != nil {
 		return nil, err
 	}
 	// What takes a service or the machine away is not done over and not replayed.
 	restart.Destructive, scripts.Destructive = true, true
-	verbs := []actuators.Verb{restart, scripts, power.Verb(supply), lastWords(c)}
+	verbs := []actuators.Verb{restart, scripts, cleaning, cycling, power.Verb(supply), lastWords(c)}
 	if len(engines) > 0 {
 		verbs = append(verbs, warden.UpdateVerbs(engines)...)
 	}
@@ -90,7 +106,7 @@ func NewWarden(o WardenOptions) (*Warden, error) {
 	if w.updates, err = w.engines(o, files, clock, turn); err != nil {
 		return nil, fmt.Errorf("update: %w", err)
 	}
-	verbs, err := deeds(c, clock, w.power, turn, w.updates)
+	verbs, err := deeds(c, clock, w.power, turn, w.updates, log)
 	if err != nil {
 		return nil, err
 	}

@@ -135,8 +135,11 @@ func assemble(o Options) (*Running, error) {
 		Log: o.Log, Level: o.Level, Progress: o.Progress, Ready: o.Ready, Side: side, Faults: owned.faults,
 	}
 	r.rules.Store(&c)
-	if c.Rules.Dir != "" {
+	if c.Rules.Dir != "" || c.Rules.Content {
 		parts.Rules = func() ([]remediate.File, error) { return RuleFiles(*r.rules.Load()) }
+	}
+	if c.Diagnosis.Model != "" || c.Diagnosis.Content {
+		parts.Model = func() ([]byte, error) { return ModelOf(*r.rules.Load()) }
 	}
 	parts.Sources = append(host.All(host.Options{
 		Root: c.Root, PerCore: c.Collectors["cpu"].PerCore, Mounts: c.Disk.Mounts,
@@ -344,7 +347,7 @@ func verbs(o Options, b *board.Board) (all []actuators.Verb, ups *agent.Updates,
 	if serve != nil {
 		side = append(side, serve)
 	}
-	powerful, err := deeds(c, b.Clock, nil, nil, described(c))
+	powerful, err := deeds(c, b.Clock, nil, nil, described(c), o.Log)
 	if err != nil {
 		return nil, nil, nil, nil, err
 	}
