@@ -145,6 +145,14 @@ func (p *Probe) Collect(ctx context.Context, emit collectors.Emit) error {
 	return nil
 }
 
+// Close gives up what is under way. It must not be called while Collect runs; Collect may be called again afterwards.
+func (p *Probe) Close() {
+	shut(&p.gateway.fd)
+	p.dns.close()
+	shut(&p.broker.fd)
+	shut(&p.http.fd)
+}
+
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {
 		return b

@@ -216,6 +216,7 @@ func TestNoSocketIsLeftBehind(t *testing.T) {
 	port, _ := names(t, func([]byte) [][]byte { return nil })
 	r := newRig(t, probe.Options{Port: port, Brokers: []probe.Target{{Host: "127.0.0.1", Port: silent(t)}},
 		HTTP: []probe.Target{{Host: "127.0.0.1", Port: silent(t), Path: "/"}}}, nil)
+	none := open()
 	r.settle()
 	before := open()
 	for range 5 {
@@ -224,6 +225,12 @@ func TestNoSocketIsLeftBehind(t *testing.T) {
 	if after := open(); after > before+5 { // five may be under way
 		t.Errorf("%d files are open, and before it were %d", after, before)
 	}
+	r.Close()
+	if after := open(); after > none {
+		t.Errorf("%d files are open after the end, and there were %d", after, none)
+	}
+	r.settle()
+	r.Close()
 }
 
 // Each question has an id and a port of its own, which somebody who cannot see it would have to guess.
