@@ -119,14 +119,17 @@ func (s *street) set(name, key, value string) {
 	s.inside(name, func() error { return os.WriteFile("/proc/sys/net/ipv4/"+key, []byte(value), 0) })
 }
 
-// start has the device begin.
+// start has the device begin, as nobody, and without any power. The path of this program may be closed to nobody.
 func (s *street) start() {
 	s.t.Helper()
-	exe, err := os.Executable()
+	exe, err := os.Open("/proc/self/exe")
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	cmd := exec.Command("ip", "netns", "exec", s.dev, exe)
+	defer exe.Close()
+	cmd := exec.Command("ip", "netns", "exec", s.dev, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "--bounding-set=-all",
+		"/proc/self/fd/3")
+	cmd.ExtraFiles = []*os.File{exe}
 	cmd.Env = append(os.Environ(), "HOLDFAST_PROBE_DEVICE=1")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()

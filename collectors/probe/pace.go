@@ -41,7 +41,9 @@ func (p *Probe) paces(now time.Time, period time.Duration, linked, metered bool)
 	if near && !p.near {
 		p.fell = now
 	}
-	p.near = near
+	if near != p.near { // what has been asked in vain is news again
+		p.near, p.urgent = near, 0
+	}
 	reached := p.broker.good
 	if len(p.broker.targets) == 0 {
 		reached = p.dns.good

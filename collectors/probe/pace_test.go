@@ -81,6 +81,25 @@ func TestWhatFailsIsAskedInEachRoundForAWhile(t *testing.T) {
 	}
 }
 
+// What is wrong on this side of the gateway, or is mended there, is news: all is asked again in each round.
+func TestALinkThatComesOrGoesIsNews(t *testing.T) {
+	port, asked := names(t, func(q []byte) [][]byte { return [][]byte{reply(q, 0x8182)} })
+	r := newRig(t, probe.Options{Port: port}, nil)
+	for range 30 {
+		r.round(10 * time.Second)
+	}
+	for _, carrier := range []string{"0\n", "1\n"} {
+		r.write("sys/class/net/eth0/carrier", carrier)
+		before := asked.Load()
+		for range 6 {
+			r.round(10 * time.Second)
+		}
+		if n := asked.Load() - before; n != 6 {
+			t.Errorf("%d questions in 6 rounds after the carrier is %q", n, carrier)
+		}
+	}
+}
+
 // Two that start together part: what is asked has a random pause.
 func TestAFleetDoesNotAskInStep(t *testing.T) {
 	seen := map[string]bool{}
