@@ -13,7 +13,8 @@ import (
 )
 
 // fits says why a playbook cannot be done on this board: a verb that it does not have, or arguments that the verb does not
-// take, as far as they are known before there are values.
+// take, as far as they are known before there are values. Where the configuration lists nothing for a verb, such as no unit that
+// may be restarted, the playbook is in force: its last rung may be to ask a person.
 func (r *Repairs) fits(p *ladder.Playbook) error {
 	for i, rung := range p.Rungs {
 		deeds := []ladder.Deed{rung.Deed}
@@ -38,24 +39,27 @@ func (r *Repairs) fit(d ladder.Deed) error {
 		return err
 	}
 	known := map[string]any{}
+	var literal []actuators.Param
 	for _, name := range slices.Sorted(maps.Keys(d.Args)) {
 		i := slices.IndexFunc(v.Params, func(p actuators.Param) bool { return p.Name == name })
 		if i < 0 {
 			return fmt.Errorf("%s: %w: no argument %q", v.Name, actuators.ErrInvalid, name)
 		}
-		if one := (ladder.Deed{Args: map[string]any{name: d.Args[name]}}); len(one.Wants()) == 0 {
+		one := ladder.Deed{Args: map[string]any{name: d.Args[name]}}
+		if unused := slices.Equal(v.Params[i].Choices, []string{""}); len(one.Wants()) == 0 && !unused {
 			known[name] = typed(v, name, d.Args[name])
+			literal = append(literal, v.Params[i])
 		}
 	}
-	literal := v
-	literal.Params = slices.DeleteFunc(slices.Clone(v.Params), func(p actuators.Param) bool {
-		_, given := d.Args[p.Name]
-		_, whole := known[p.Name]
-		return given && !whole
-	})
+	for _, p := range v.Params {
+		if _, given := d.Args[p.Name]; p.Required && !given {
+			literal = append(literal, p)
+		}
+	}
+	v.Params = literal
 	raw, err := json.Marshal(known)
 	if err == nil {
-		_, err = literal.Check(raw)
+		_, err = v.Check(raw)
 	}
 	return err
 }

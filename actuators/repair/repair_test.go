@@ -208,8 +208,26 @@ func TestADeedThatFailsIsCountedAndTold(t *testing.T) {
 	g.is(g.must("repair.status", nil)["faults"].(map[string]any)["mem_leak"].(map[string]any)["deeds_day"], 1, "deeds of the day")
 }
 
+// A unit that may not be restarted is no reason to restart the machine.
+func TestARungThatCannotBeDoneLeadsToAPerson(t *testing.T) {
+	g := newRig(t, leak, "fault='net_down'\nhelp='y'\nsymptom='z'\n[[rung]]\nname='a'\ndo='clean'\nargs={name='logs'}\n[[rung]]\nname='b'\ndo='ask'\n")
+	_, err := g.step("mem_leak", 0, `{"unit":"sshd.service","n":1}`)
+	g.refused(err, actuators.ErrInvalid, "is not among the choices; a person is asked next")
+	g.is(g.plan("mem_leak")["name"], "human", "next")
+	if _, err := g.step("mem_leak", 3, app); err != nil {
+		t.Error(err)
+	}
+	g.end("mem_leak", 3, false)
+	g.m.pass(2 * time.Hour)
+	_, err = g.step("net_down", 0, "") // nothing may be cleaned here
+	g.refused(err, actuators.ErrInvalid, "a person is asked next")
+	g.is(g.plan("net_down")["do"], "ask", "next")
+	h := g.must("repair.status", nil)["faults"].(map[string]any)
+	g.is([]any{h["mem_leak"].(map[string]any)["deeds_day"], h["net_down"].(map[string]any)["deeds_day"], len(g.did)}, "[0 0 0]", "deeds")
+}
+
 func TestValuesThatDoNotFitAreRefusedBeforeAnythingIsCounted(t *testing.T) {
-	g := newRig(t, leak)
+	g := newRig(t, strings.Replace(leak, "'ask'", "'safe.enter'", 1))
 	for _, tt := range []struct{ values, words string }{
 		{`{"unit":"sshd.service"}`, `"sshd.service" is not among the choices`},
 		{`{}`, "there is no value {unit}"},
@@ -241,7 +259,7 @@ func TestAPlaybookThatThisBoardCannotDoIsNotInForceAndTheOthersAre(t *testing.T)
 	}
 	g := newRig(t, leak, with("net_down", "do='interface.cycle'"), with("fd_leak", "do='unit.restart'\nargs={unit='ssh.service'}"),
 		with("cpu_hog", "do='unit.restart'"), with("io_hog", "do='script'\nargs={name='x',n=10}"), with("dns_fail", "do='script'\nargs={name='x',verbose=true}"),
-		with("disk_full", "do='clean'\nundo={do='script'}"), with("throttle", "do='ask'"), "fault=1")
+		with("disk_full", "do='clean'\nargs={name='x'}\nundo={do='script'}"), with("throttle", "do='ask'"), "fault=1")
 	s := g.must("repair.status", nil)
 	g.is(s["playbooks"], 2, "playbooks in force")
 	for _, words := range []string{`p1.toml: not in force: rung 1, a: "interface.cycle": no such verb`, `p2.toml: not in force: rung 1, a: unit.restart: wrong arguments: unit: "ssh.service" is not among`,

@@ -102,7 +102,7 @@ func (g *rig) verbs() []actuators.Verb {
 		verb("unit.restart", actuators.Repair, actuators.Param{Name: "unit", Kind: actuators.Text, Required: true, Choices: []string{"app.service", "net.service"}}),
 		verb("script", actuators.Repair, actuators.Param{Name: "name", Kind: actuators.Text, Required: true}, actuators.Param{Name: "args", Kind: actuators.List},
 			actuators.Param{Name: "n", Kind: actuators.Number, Min: 1, Max: 9}, actuators.Param{Name: "quiet", Kind: actuators.Truth}),
-		verb("clean", ""), verb("reboot", actuators.Reboot), verb("secret", ""),
+		verb("clean", "", actuators.Param{Name: "name", Kind: actuators.Text, Choices: []string{""}}), verb("reboot", actuators.Reboot), verb("secret", ""),
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"holdfast/actuators"
@@ -140,7 +141,7 @@ func (r *Repairs) step(ctx context.Context, args actuators.Args) (actuators.Resu
 	rung := p.Rungs[i]
 	filled, err := r.args(rung.Deed, values)
 	if err != nil {
-		return nil, err
+		return nil, r.skip(n, p, err)
 	}
 	if !r.armed[fault] {
 		r.o.Log.Info("would repair", "fault", fault, "rung", i, "do", rung.Do, "args", filled, "values", values, "evidence", evidence)
@@ -166,6 +167,23 @@ func (r *Repairs) step(ctx context.Context, args actuators.Args) (actuators.Resu
 		r.o.Log.Warn("a rung did not succeed", "fault", fault, "rung", i, "do", rung.Do, "err", err)
 	}
 	return result, nil
+}
+
+// skip has a person asked next where a playbook ends so and its rung cannot be done: a unit that may not be restarted is no
+// reason to restart the machine.
+func (r *Repairs) skip(n *now, p *ladder.Playbook, why error) error {
+	ask := slices.IndexFunc(p.Rungs, func(rung ladder.Rung) bool { return rung.Do == ladder.Ask })
+	if !r.armed[p.Fault] || ask <= n.book.Rung(p) {
+		return why
+	}
+	err := n.book.Skip(p, ask)
+	if err == nil {
+		err = r.keep(n)
+	}
+	if err != nil {
+		return fmt.Errorf("%w (and a person is not asked: %w)", why, err)
+	}
+	return fmt.Errorf("%w; a person is asked next", why)
 }
 
 // do does one deed.

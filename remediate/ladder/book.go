@@ -240,6 +240,20 @@ func (b *Book) Begin(p *Playbook, rung int, boot string, values map[string]strin
 	return nil
 }
 
+// Skip has the next repair of a fault begin with a later rung, since those before cannot be done here. Nothing is counted.
+func (b *Book) Skip(p *Playbook, rung int) error {
+	e := b.Faults[p.Fault]
+	if e == nil {
+		if len(b.Faults) >= mostFaults {
+			return fmt.Errorf("more than %d faults in a day", mostFaults)
+		}
+		e = &Entry{}
+		b.Faults[p.Fault] = e
+	}
+	e.Next, e.SinceMS = rung, b.AtMS
+	return nil
+}
+
 // End says what came of the rung under way: the next one within the hour is one up, and there is a back-off before it, drawn
 // from the seed. A rung that was cut off, since boot is another and it was none to restart the machine, may not have been
 // done: it is tried once more.
