@@ -99,7 +99,8 @@ func (g *gateway) open() (err error) {
 	}
 	g.refused = false
 	if g.fd, err = open(family(g.address), unix.SOCK_DGRAM, protocol); err == nil {
-		return stamp(g.fd)
+		stamp(g.fd)
+		return nil
 	}
 	if g.fd, err = open(family(g.address), unix.SOCK_DGRAM, 0); err != nil {
 		return err

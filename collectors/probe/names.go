@@ -107,9 +107,7 @@ func (a *asking) send(now time.Time) {
 		if a.fds[i], err = open(family(a.servers[i]), unix.SOCK_DGRAM, 0); err == nil {
 			err = unix.Connect(a.fds[i], sockaddr(netip.AddrPortFrom(a.servers[i].WithZone(""), a.port), a.scope))
 		}
-		if err == nil {
-			err = stamp(a.fds[i])
-		}
+		stamp(a.fds[i])
 	}
 	if err == nil {
 		if a.sent[i].Before(a.began) {

@@ -300,3 +300,27 @@ func TestAStatusLine(t *testing.T) {
 		}
 	}
 }
+
+// An answer that comes between two rounds took as long as the kernel says, and not until somebody read it.
+func TestALateAnswerHasTheTimeItCameAt(t *testing.T) {
+	release := make(chan struct{})
+	port, asked := names(t, func(q []byte) [][]byte { <-release; return here(q) })
+	r := newRig(t, probe.Options{Port: port}, nil)
+	if got := said(r.round(0)); strings.Contains(got, "dns_ok") {
+		t.Errorf("before it answered: %s", got)
+	}
+	release <- struct{}{}
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		s := r.round(2 * time.Second)
+		if took, ok := s.Field("dns_seconds"); ok {
+			if n, _ := took.Number(); n > 1 {
+				t.Errorf("it took %g s", n)
+			}
+			break
+		}
+		if r.leap -= 2 * time.Second; time.Now().After(deadline) {
+			t.Fatalf("no answer, of %d questions", asked.Load())
+		}
+	}
+	close(release)
+}

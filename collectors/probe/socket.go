@@ -42,8 +42,8 @@ func sockaddr(a netip.AddrPort, scope uint32) unix.Sockaddr {
 	return s
 }
 
-// stamp has the kernel note when datagrams come.
-func stamp(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) }
+// stamp has the kernel note when datagrams come. Where it does not, it is when they are read that counts.
+func stamp(fd int) { _ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) }
 
 // A letter is a datagram that has come.
 type letter struct {
