@@ -118,6 +118,7 @@ type Counters struct {
 	RecordsWaiting uint64
 	RecordsDropped uint64
 	Reconnects     uint64
+	Linked         bool // the connection to the cloud is up
 }
 
 // New puts an agent together. It opens the spool, the last good desired state and the command ledger; what of these is

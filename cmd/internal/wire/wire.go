@@ -29,6 +29,7 @@ import (
 	"holdfast/collectors"
 	"holdfast/collectors/host"
 	"holdfast/collectors/pins"
+	"holdfast/collectors/probe"
 	"holdfast/collectors/units"
 	"holdfast/remediate"
 )
@@ -95,7 +96,8 @@ func (u *Units) bus() unit.Bus {
 type Running struct {
 	*agent.Agent
 	base  config.Config
-	claim io.Closer                     // of the state directory
+	claim io.Closer // of the state directory
+	probe *probe.Probe
 	Lines map[string]*sim.Line          // simulated lines, for demonstrations and tests
 	rules atomic.Pointer[config.Config] // where they are, as of the last reload
 }
@@ -119,6 +121,7 @@ func Run(o Options) (*Running, error) {
 // Run runs the agent until ctx ends, and then lets go of the state directory. It can be called once.
 func (r *Running) Run(ctx context.Context) error {
 	defer r.claim.Close()
+	defer r.probe.Close()
 	return r.Agent.Run(ctx)
 }
 
@@ -187,6 +190,8 @@ func assemble(o Options) (*Running, error) {
 		Self:       func() []collectors.Field { return r.counters() },
 	}), watch)
 	parts.Sources = append(parts.Sources, sensing(c, b.Clock)...)
+	r.probe = probing(c, func() bool { return r.Agent.Counters().Linked })
+	parts.Sources = append(parts.Sources, r.probe)
 	if len(b.Lines) > 0 {
 		perSecond := pins.EdgesPerSecond
 		if n := c.Collectors["gpio"].Edges; n != nil {
