@@ -176,6 +176,15 @@ type command struct {
 	Spare bool // that it does not succeed changes nothing
 }
 
+// literal writes arguments so that systemd puts no variables of the environment into them (systemd.service(5), command lines).
+func literal(argv []string) []string {
+	safe := make([]string, len(argv))
+	for i, a := range argv {
+		safe[i] = strings.ReplaceAll(a, "$", "$$")
+	}
+	return safe
+}
+
 type filter struct {
 	Allow bool
 	Calls []string
@@ -198,9 +207,9 @@ func (p Program) properties(out *os.File) []systemd.Property {
 	set("Type", "oneshot")
 	set("CollectMode", "inactive-or-failed")
 	set("AddRef", true)
-	set("ExecStart", []command{{p.Argv[0], p.Argv, false}})
+	set("ExecStart", []command{{p.Argv[0], literal(p.Argv), false}})
 	if len(p.After) > 0 {
-		set("ExecStopPost", []command{{p.After[0], p.After, true}})
+		set("ExecStopPost", []command{{p.After[0], literal(p.After), true}})
 	}
 	set("Environment", p.environment())
 	set("WorkingDirectory", "/")
