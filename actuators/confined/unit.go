@@ -158,8 +158,12 @@ func (e *Ending) judge(facts map[string]any, l Limits) {
 		return
 	}
 	switch result, _ := facts["Result"].(string); result {
-	case "timeout":
-		e.Why = late(l.Time)
+	case "timeout": // also where it ended by itself, and systemd had to kill what it left behind
+		began, _ := facts["ExecMainStartTimestampMonotonic"].(uint64) // µs
+		ended, _ := facts["ExecMainExitTimestampMonotonic"].(uint64)
+		if ran := time.Duration(ended-began) * time.Microsecond; code != exited || ended < began || ran >= l.Time {
+			e.Why = late(l.Time)
+		}
 	case "oom-kill":
 		e.Why = fmt.Errorf("it wanted more than %d bytes of memory", l.Memory)
 	case "success", "exit-code", "signal", "core-dump":

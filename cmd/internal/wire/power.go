@@ -28,7 +28,7 @@ import (
 
 // deeds are the verbs of the process with power. The agent has the same list, with a Do that asks that process.
 func deeds(c config.Config, clock board.Clock, supply board.Power, turn chan struct{}, engines map[string]*update.Engine, log *slog.Logger) ([]actuators.Verb, error) {
-	restart, err := unit.Verb(unit.Systemd{}, clock, 0, c.Units.Restart...)
+	restart, err := unit.Verb(unit.Systemd{Clock: clock}, clock, 0, c.Units.Restart...)
 	if err != nil {
 		return nil, err
 	}
