@@ -44,6 +44,7 @@ type repairer struct {
 	asks  chan remediate.Ask // room for the one that is under way
 	agent *Agent
 	pause time.Duration // before a warden that did not answer is asked about the boot again
+	heard bool          // it has answered
 }
 
 func (r *repairer) run(ctx context.Context) error {
@@ -103,7 +104,7 @@ func (r *repairer) boot(ctx context.Context, verb string) time.Duration {
 		r.pause = min(max(2*r.pause, bootRetry), bootMost)
 		return r.pause
 	}
-	r.pause = 0
+	r.pause, r.heard = 0, true
 	_ = r.agent.core.look(ctx, func(c *core) { c.takeSafe(result) })
 	seconds, _ := result["again_seconds"].(float64)
 	if seconds <= 0 {
@@ -112,8 +113,11 @@ func (r *repairer) boot(ctx context.Context, verb string) time.Duration {
 	return min(max(time.Duration(seconds*float64(time.Second)), time.Second), bootMost)
 }
 
-// leave says that the agent ends in order.
+// leave says that the agent ends in order, to a warden that is there.
 func (r *repairer) leave(ctx context.Context) {
+	if !r.heard {
+		return
+	}
 	limit, stop := context.WithTimeout(ctx, endingLimit)
 	defer stop()
 	if _, err := r.ask(limit, "boot.ended", nil); err != nil {

@@ -33,7 +33,7 @@ func main() {
 	flag.StringVar(&o.ctl, "holdfastctl", "bin/holdfastctl", "`program` that makes the certificates")
 	flag.StringVar(&o.armv7, "armv7", "dist/linux-armv7/holdfast", "`program` whose size is measured")
 	flag.StringVar(&o.epl, "epl", "bin/epl.test", "`program` that go test -c makes of remediate/epl")
-	flag.StringVar(&o.only, "only", "size,rules,idle,kills", "which `parts` to run")
+	flag.StringVar(&o.only, "only", "size,rules,scripts,idle,kills", "which `parts` to run")
 	flag.DurationVar(&o.idle, "idle", 10*time.Minute, "how long to idle")
 	flag.IntVar(&o.brokerKills, "broker-kills", 1000, "how often the broker is killed")
 	flag.IntVar(&o.agentKills, "agent-kills", 100, "how often the agent is killed")
@@ -62,7 +62,7 @@ func run(ctx context.Context, o options) error {
 	for _, part := range []struct {
 		name string
 		run  func(*workshop, options, *table) error
-	}{{"size", size}, {"rules", rules}, {"idle", idle}, {"kills", kills}} {
+	}{{"size", size}, {"rules", rules}, {"scripts", scripts}, {"idle", idle}, {"kills", kills}} {
 		if !strings.Contains(","+o.only+",", ","+part.name+",") {
 			continue
 		}

@@ -27,6 +27,7 @@ type Config struct {
 	Collectors map[string]Collector `toml:"collectors" doc:"One section a source, such as [collectors.cpu]; see docs/measures.md for their names."`
 	Disk       Disk                 `toml:"disk" doc:"What the disk sources look at."`
 	Network    Network              `toml:"network" doc:"What the network source looks at."`
+	Probe      Probe                `toml:"probe" doc:"Trying the way to the cloud; see docs/probes.md."`
 	Units      Units                `toml:"units" doc:"systemd units."`
 	Journal    Journal              `toml:"journal" doc:"Following the system's log."`
 	Lines      map[string]Line      `toml:"lines" doc:"GPIO lines by name, such as [lines.pump]; see docs/lines.md. holdfast lines owns them. The cloud cannot change any of it."`

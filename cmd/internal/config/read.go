@@ -255,6 +255,7 @@ func (c *Config) check(file string, text []byte) []error {
 	c.Update.check(bad, span)
 	c.checkSensors(bad)
 	c.checkDeeds(bad)
+	c.Probe.check(bad)
 	bad(len(c.Power.Reboot) == 0 || strings.HasPrefix(c.Power.Reboot[0], "/"), "power.reboot", "wants the whole path of a program")
 	bad(len(c.Power.Reboot) == 0 || c.Update.Bootloader != "tryboot", "power.reboot", "with tryboot systemd must restart the machine: it passes on what is armed")
 	errs = append(errs, c.names(file, text)...)

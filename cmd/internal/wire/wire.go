@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"holdfast/actuators"
+	"holdfast/actuators/unit"
 	"holdfast/agent"
 	"holdfast/agent/link"
 	"holdfast/agent/link/mqtt"
@@ -28,6 +29,7 @@ import (
 	"holdfast/collectors"
 	"holdfast/collectors/host"
 	"holdfast/collectors/pins"
+	"holdfast/collectors/probe"
 	"holdfast/collectors/units"
 	"holdfast/remediate"
 )
@@ -46,15 +48,56 @@ type Options struct {
 	Again    func(context.Context) error // starts the agent anew, in one process with the warden
 	Built    time.Time                   // of the program; zero when that is not known
 	Power    board.Power                 // restarts the machine, in one process; nil for the configuration's
+	Units    *Units                      // stands for systemd; nil for systemd
 	Progress func()
 	Ready    func()
+}
+
+// Units is what keeps units where systemd does not: for demonstrations and tests.
+type Units struct {
+	Groups string // where it has control groups, as below /sys/fs/cgroup
+	Keeper
+}
+
+// A Keeper tells how units do, and restarts them. Both may be asked by several goroutines.
+type Keeper interface {
+	States(ctx context.Context, names []string) ([]UnitState, error)
+	Restart(ctx context.Context, name string) (result string, after UnitAfter, err error)
+	Close()
+}
+
+// UnitState is how one unit does, and UnitAfter how it stands after a restart.
+type (
+	UnitState = units.State
+	UnitAfter = unit.State
+)
+
+// source returns the source of units.
+func (u *Units) source(root string) *units.Units {
+	if u == nil {
+		s := units.New(units.System)
+		s.Groups = filepath.Join(root, "sys/fs/cgroup")
+		return s
+	}
+	s := units.New(func(context.Context) (units.Bus, error) { return u.Keeper, nil })
+	s.Groups = u.Groups
+	return s
+}
+
+// bus returns what restarts units.
+func (u *Units) bus(clock board.Clock) unit.Bus {
+	if u == nil {
+		return unit.Systemd{Clock: clock}
+	}
+	return u.Keeper
 }
 
 // Running is an agent and what it was made of.
 type Running struct {
 	*agent.Agent
 	base  config.Config
-	claim io.Closer                     // of the state directory
+	claim io.Closer // of the state directory
+	probe *probe.Probe
 	Lines map[string]*sim.Line          // simulated lines, for demonstrations and tests
 	rules atomic.Pointer[config.Config] // where they are, as of the last reload
 }
@@ -78,6 +121,7 @@ func Run(o Options) (*Running, error) {
 // Run runs the agent until ctx ends, and then lets go of the state directory. It can be called once.
 func (r *Running) Run(ctx context.Context) error {
 	defer r.claim.Close()
+	defer r.probe.Close()
 	return r.Agent.Run(ctx)
 }
 
@@ -120,8 +164,7 @@ func assemble(o Options) (*Running, error) {
 		return nil, err
 	}
 	verbs, side := append(owned.verbs, asked.verbs...), append(owned.side, asked.side...)
-	watch := units.New(units.System)
-	watch.Groups = filepath.Join(c.Root, "sys/fs/cgroup")
+	watch := o.Units.source(c.Root)
 	if err := watch.Watch(c.Units.Watch); err != nil { // the agent tells it what changes later
 		return nil, &config.Error{File: "configuration", Problem: "units.watch: " + err.Error()}
 	}
@@ -147,6 +190,8 @@ func assemble(o Options) (*Running, error) {
 		Self:       func() []collectors.Field { return r.counters() },
 	}), watch)
 	parts.Sources = append(parts.Sources, sensing(c, b.Clock)...)
+	r.probe = probing(c, func() bool { return r.Agent.Counters().Linked })
+	parts.Sources = append(parts.Sources, r.probe)
 	if len(b.Lines) > 0 {
 		perSecond := pins.EdgesPerSecond
 		if n := c.Collectors["gpio"].Edges; n != nil {
@@ -355,7 +400,7 @@ func reached(o Options, b *board.Board, r *Running) (p reach, err error) {
 	if serve != nil {
 		p.side = append(p.side, serve)
 	}
-	powerful, err := deeds(c, b.Clock, nil, nil, described(c), o.Log)
+	powerful, err := deeds(c, b.Clock, nil, nil, described(c), unit.Systemd{}, o.Log)
 	if err != nil {
 		return p, err
 	}
