@@ -38,6 +38,7 @@ var tools = []struct{ file, pkg string }{
 	{"sfdisk", "fdisk"},
 	{"mkfs.vfat", "dosfstools"},
 	{"mcopy", "mtools"},
+	{"ip", "iproute2"},
 	{"mkimage", "u-boot-tools"},
 	{"cpio", "cpio"},
 	{"nbdinfo", "libnbd-bin"},

@@ -118,6 +118,7 @@ type Counters struct {
 	RecordsWaiting uint64
 	RecordsDropped uint64
 	Reconnects     uint64
+	Linked         bool // the connection to the cloud is up
 }
 
 // New puts an agent together. It opens the spool, the last good desired state and the command ledger; what of these is
@@ -285,8 +286,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.updates != nil {
 		working = append(working, start(work, "updates", a.updates.run))
 	}
+	asks, stopAsks := context.WithCancelCause(apart) // the warden may be at a side of this process, and hears the end
+	defer stopAsks(nil)
+	var asking <-chan struct{}
 	if a.repairs != nil {
-		working = append(working, start(work, "repairs", a.repairs.run))
+		asking = start(asks, "repairs", a.repairs.run)
 	}
 	if a.parts.Crashes != nil {
 		c := &crashes{read: a.parts.Crashes, files: a.parts.Board.Files, clock: a.parts.Board.Clock, log: a.parts.Log, facts: a.parts.Board.Facts, record: a.keep, told: a.crashed}
@@ -302,6 +306,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	case cause = <-failed:
 	}
 	a.parts.Log.Info("stopping", "cause", cause)
+	if stopAsks(cause); a.repairs != nil {
+		<-asking
+	}
 	stopWork(cause)
 	for _, done := range working {
 		<-done

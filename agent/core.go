@@ -391,7 +391,7 @@ func (c *core) housekeep() {
 
 func (c *core) count() {
 	c.counters(Counters{SpoolBytes: c.spool.FlashBytes, RecordsWaiting: uint64(c.spool.Waiting[0] + c.spool.Waiting[1]), RecordsDropped: c.dropped(),
-		Reconnects: max(c.link.reconnects, 1) - 1})
+		Reconnects: max(c.link.reconnects, 1) - 1, Linked: c.link.up})
 }
 
 func (c *core) dropped() uint64 {

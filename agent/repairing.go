@@ -25,7 +25,7 @@ type Repairs struct {
 
 // Pauses of the lane of repairs.
 const (
-	bootRetry   = 30 * time.Second // after nobody answered
+	bootRetry   = 30 * time.Second // after nobody answered; doubled each time, to bootMost
 	bootMost    = time.Hour        // between two questions about the boot
 	endingLimit = 2 * time.Second
 	levelsFresh = 30 * time.Second // for how long the level of an output counts; three of its periods, where these are longer
@@ -43,6 +43,8 @@ type repairer struct {
 	ask   func(ctx context.Context, verb string, args actuators.Args) (actuators.Result, error)
 	asks  chan remediate.Ask // room for the one that is under way
 	agent *Agent
+	pause time.Duration // before a warden that did not answer is asked about the boot again
+	heard bool          // it has answered
 }
 
 func (r *repairer) run(ctx context.Context) error {
@@ -99,8 +101,10 @@ func (r *repairer) boot(ctx context.Context, verb string) time.Duration {
 	if err != nil {
 		r.agent.parts.Log.Debug("boot", "said", verb, "err", err)
 		_ = r.agent.core.look(ctx, (*core).settleSafe)
-		return bootRetry
+		r.pause = min(max(2*r.pause, bootRetry), bootMost)
+		return r.pause
 	}
+	r.pause, r.heard = 0, true
 	_ = r.agent.core.look(ctx, func(c *core) { c.takeSafe(result) })
 	seconds, _ := result["again_seconds"].(float64)
 	if seconds <= 0 {
@@ -109,8 +113,11 @@ func (r *repairer) boot(ctx context.Context, verb string) time.Duration {
 	return min(max(time.Duration(seconds*float64(time.Second)), time.Second), bootMost)
 }
 
-// leave says that the agent ends in order.
+// leave says that the agent ends in order, to a warden that is there.
 func (r *repairer) leave(ctx context.Context) {
+	if !r.heard {
+		return
+	}
 	limit, stop := context.WithTimeout(ctx, endingLimit)
 	defer stop()
 	if _, err := r.ask(limit, "boot.ended", nil); err != nil {

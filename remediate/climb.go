@@ -254,6 +254,9 @@ func (r *Rules) stepped(now time.Time, result actuators.Result, err error) {
 	if err == nil && result["local"] == true {
 		err = r.local()
 	}
+	if why := textOfResult(result, "failed"); err == nil && why != "" { // it was counted, and may have been done in part
+		err = errors.New(why)
+	}
 	if err != nil {
 		body := r.repairBody("failed")
 		body["error"] = clip(err.Error(), maxTextBytes)

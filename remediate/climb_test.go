@@ -193,6 +193,13 @@ func TestWhatHoldsARepairIsToldOnceAndAskedAgain(t *testing.T) {
 	r.asked()
 	r.Answered(nil, errors.New("job failed"))
 	r.expect("the deed fails", "repair.end mem_leak 0 false", "failed restart job failed", "not_helped restart")
+	r.Answered(actuators.Result{"level": 1.0}, nil)
+	r.units(32, unit("app.service", 200))
+	r.asked()
+	r.Answered(restartPlan(true), nil)
+	r.asked()
+	r.Answered(actuators.Result{"do": "unit.restart", "failed": "job failed"}, nil) // as the warden says it
+	r.expect("the deed was counted and fails", "repair.end mem_leak 0 false", "failed restart job failed", "not_helped restart")
 }
 
 func TestNothingIsDoneWithoutItsPreconditionOrAPlaybook(t *testing.T) {

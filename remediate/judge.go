@@ -217,6 +217,7 @@ func (r *Rules) ruleOn(now time.Time, features []float32) {
 		return
 	}
 	j.spared = 0
+	r.chart.over("it has a name", false, func(d *Diagnosis) bool { return d.By == ByHabit })
 	d := &Diagnosis{Fault: j.model.Classes[v.Class], By: ByForest, Confidence: float64(v.Confidence), Model: j.short}
 	reasons, count := j.model.Explain(features, v.Class)
 	for _, reason := range reasons[:count] {

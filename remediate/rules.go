@@ -42,6 +42,7 @@ type Rules struct {
 	storm  storm
 	chart  chart
 	judge  judge
+	habits habits
 
 	plans     map[string]*plan // by fault
 	planFault string           // why not all playbooks are in force
@@ -88,6 +89,7 @@ func New(o Options) *Rules {
 	if err := r.alerts.recall(o.Files, r.origin); err != nil {
 		o.Log.Error("open alerts are lost; they are raised again where their cause lasts", "err", err)
 	}
+	r.recallHabits()
 	if o.Ask != nil {
 		if err := r.recallRepair(); err != nil {
 			o.Log.Error("which repair was under way is lost", "err", err)
@@ -219,6 +221,7 @@ func (r *Rules) Round() {
 	r.advance(now)
 	r.feed.Round(now, r.o.Clock.Trusted())
 	r.row(now)
+	r.usual(now)
 	r.climbRound(now)
 	r.climbOn(now)
 }
@@ -248,6 +251,7 @@ func (r *Rules) Tick() {
 func (r *Rules) Rest() {
 	r.alerts.written = time.Time{}
 	r.Tick()
+	r.keepHabits(r.o.Clock.Now(), habitsLeast)
 }
 
 // tickPause is the least time between two ticks: timers of rules are late by no more, and a board is not woken more often.

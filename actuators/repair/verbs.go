@@ -2,11 +2,7 @@
 // boots. It lives in the process with power; who asks names a fault and says what it saw, and never a deed.
 package repair
 
-import (
-	"context"
-
-	"holdfast/actuators"
-)
+import "holdfast/actuators"
 
 // Bounds of what the agent says.
 const (
@@ -36,32 +32,4 @@ func (r *Repairs) Verbs() []actuators.Verb {
 		{Name: "boot.ended", Help: "the agent ends in order", Params: []actuators.Param{boot}, Do: r.ended},
 		{Name: "safe.leave", Help: "leave safe mode", Do: r.leave},
 	}
-}
-
-// Repairs does the rungs of playbooks.
-type Repairs struct{}
-
-func (r *Repairs) plan(context.Context, actuators.Args) (actuators.Result, error) {
-	return nil, actuators.ErrUnknown
-}
-func (r *Repairs) step(context.Context, actuators.Args) (actuators.Result, error) {
-	return nil, actuators.ErrUnknown
-}
-func (r *Repairs) end(context.Context, actuators.Args) (actuators.Result, error) {
-	return nil, actuators.ErrUnknown
-}
-func (r *Repairs) status(context.Context, actuators.Args) (actuators.Result, error) {
-	return nil, actuators.ErrUnknown
-}
-func (r *Repairs) began(context.Context, actuators.Args) (actuators.Result, error) {
-	return nil, actuators.ErrUnknown
-}
-func (r *Repairs) lasted(context.Context, actuators.Args) (actuators.Result, error) {
-	return nil, actuators.ErrUnknown
-}
-func (r *Repairs) ended(context.Context, actuators.Args) (actuators.Result, error) {
-	return nil, actuators.ErrUnknown
-}
-func (r *Repairs) leave(context.Context, actuators.Args) (actuators.Result, error) {
-	return nil, actuators.ErrUnknown
 }

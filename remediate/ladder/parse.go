@@ -176,7 +176,7 @@ func (c *checker) playbook(t *playbookTOML) *Playbook {
 	p := &Playbook{File: c.file, Fault: t.Fault, Help: t.Help, Precondition: t.Precondition, Symptom: t.Symptom, Upstream: t.Upstream,
 		Fresh: orSpan(t.Fresh, time.Minute), Windows: or(t.Windows, 3), PerHour: or(t.PerHour, 4), PerDay: or(t.PerDay, 12)}
 	c.bad(faultPattern(p.Fault), "fault", "", "wants the name of a fault: a letter, then at most 31 of a-z, 0-9 and '_'")
-	c.bad(p.Fault != "normal", "fault", "", "normal is no fault")
+	c.bad(p.Fault != "normal" && p.Fault != "unknown", "fault", "", "%s is no fault", p.Fault)
 	c.bad(p.Help != "" && len(p.Help) <= maxHelp && !strings.ContainsAny(p.Help, "\r\n\x00"), "help", "", "wants one line of 1 to %d bytes", maxHelp)
 	c.bad(len(p.Precondition) <= maxEPL, "precondition", "", "longer than %d bytes", maxEPL)
 	c.bad(strings.TrimSpace(p.Symptom) != "" && len(p.Symptom) <= maxEPL, "symptom", "a statement that matches as long as the fault is there",

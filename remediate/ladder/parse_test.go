@@ -76,6 +76,7 @@ func TestWhatIsWrongIsNamedWithItsPlace(t *testing.T) {
 		{"no TOML", "fault = = 1", `p.toml:1:9:`},
 		{"a fault with a wrong name", replaced(`"mem_leak"`, `"Mem-Leak"`), `p.toml:2:1: fault: wants the name of a fault`},
 		{"what is no fault", replaced(`"mem_leak"`, `"normal"`), `p.toml:2:1: fault: normal is no fault`},
+		{"what nobody can name", replaced(`"mem_leak"`, `"unknown"`), `p.toml:2:1: fault: unknown is no fault`},
 		{"windows out of range", replaced("windows      = 5", "windows = 61"), `p.toml:7:1: windows: 61 is not between 1 and 60`},
 		{"fresh out of range", replaced(`"60s"`, `"2h"`), `p.toml:5:1: fresh: 2h0m0s is not between 1s and 1h0m0s`},
 		{"a limit out of range", replaced("per_hour     = 3", "per_hour = 21"), `p.toml:8:1: per_hour: 21 is not between 1 and 20`},

@@ -25,14 +25,13 @@ var plan = map[string]string{
 	"agent/shadow": "board/strict", "agent/spool": "", "agent/digest": "",
 	"update/bsdiff": "board/strict", "update/trust": "board/strict",
 	"board/loaders": "", "board/profile": "board/strict", "collectors/doubt": "",
-	"remediate/epl": "", "remediate/epl/cases": "remediate/epl",
-	"remediate/ladder": "board/strict",
+	"remediate/epl": "", "remediate/epl/cases": "remediate/epl", "remediate/habit": "", "remediate/ladder": "board/strict",
 	"remediate/forest": "", "remediate/forest/foreign": "remediate/forest board/strict", "remediate/forest/train": "remediate/forest",
 	// nouns
 	"collectors": "board",
 	"actuators":  "board board/strict",
 	"agent/link": "board board/strict agent/shadow",
-	"remediate":  "board board/strict collectors actuators remediate/epl remediate/forest remediate/ladder",
+	"remediate":  "board board/strict collectors actuators remediate/epl remediate/forest remediate/habit remediate/ladder",
 	"agent":      "board board/strict collectors actuators remediate agent/link agent/shadow agent/spool agent/digest",
 	"update":     "board board/strict update/bsdiff update/trust",
 	// drivers: import nouns, are imported by cmd alone

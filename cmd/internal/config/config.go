@@ -27,6 +27,7 @@ type Config struct {
 	Collectors map[string]Collector `toml:"collectors" doc:"One section a source, such as [collectors.cpu]; see docs/measures.md for their names."`
 	Disk       Disk                 `toml:"disk" doc:"What the disk sources look at."`
 	Network    Network              `toml:"network" doc:"What the network source looks at."`
+	Probe      Probe                `toml:"probe" doc:"Trying the way to the cloud; see docs/probes.md."`
 	Units      Units                `toml:"units" doc:"systemd units."`
 	Journal    Journal              `toml:"journal" doc:"Following the system's log."`
 	Lines      map[string]Line      `toml:"lines" doc:"GPIO lines by name, such as [lines.pump]; see docs/lines.md. holdfast lines owns them. The cloud cannot change any of it."`
@@ -38,6 +39,7 @@ type Config struct {
 	Thresholds Thresholds           `toml:"thresholds" doc:"Limits in percent that rules can name; the shadow's cpu, memory and network override them."`
 	Rules      Rules                `toml:"rules" doc:"What is noticed; see docs/alerts.md. The cloud cannot change it but by signed content."`
 	Diagnosis  Diagnosis            `toml:"diagnosis" doc:"How faults are named that no rule names; see docs/diagnosis.md. The cloud cannot change it but by signed content."`
+	Repairs    Repairs              `toml:"repairs" doc:"What is done about faults that have a name; see docs/playbooks.md. The cloud cannot change it but by signed content."`
 	Shadow     Shadow               `toml:"shadow" doc:"How a desired change is tried."`
 	Warden     Warden               `toml:"warden" doc:"The process with power."`
 	Update     Update               `toml:"update" doc:"Moving the machine from one signed image to the next; see docs/updates.md. The cloud cannot change any of it."`
@@ -154,6 +156,14 @@ type Diagnosis struct {
 	Content bool   `toml:"content" doc:"The model in what updates of content bring (update.content) is used; the one above while there is none."`
 }
 
+// Repairs are what is done about faults.
+type Repairs struct {
+	Dir     string   `toml:"dir" doc:"A directory of playbooks, *.toml, beside those that come with the package; a file here takes the place of one of the same name there. Empty: nothing is repaired."`
+	Content bool     `toml:"content" doc:"The playbooks in what updates of content bring (update.content) are read behind the package's and before those of dir."`
+	Armed   []string `toml:"armed" doc:"Faults that are repaired, such as mem_leak. Of the rest it is told what would be done."`
+	OffFile string   `toml:"off_file" doc:"While there is a file of this name nothing is repaired. Empty: there is no such switch."`
+}
+
 // Shadow is how a change is tried.
 type Shadow struct {
 	LimitBytes Bytes    `toml:"limit" doc:"Largest desired document that is read. At most 32KiB."`
@@ -211,10 +221,11 @@ func Default() Config {
 		Journal: Journal{Priority: "warning", LinesPerMinute: 60, LineBytes: 1 << 10},
 		Spool:   Spool{LimitBytes: 16 << 20, RAMBytes: 256 << 10, HoldOff: Duration(time.Minute)},
 		Commands: Commands{Allow: []string{"ping", "sample", "relay.set", "relay.pulse", "unit.restart", "reboot",
-			"log.tail", "update.status", "update.history", "update.pause", "update.resume", "update.cancel"}},
+			"log.tail", "update.status", "update.history", "update.pause", "update.resume", "update.cancel", "safe.leave"}},
 		Limits:     Limits{RebootsPerHour: 3, RebootsPerDay: 10, RepairsPerHour: 20, RepairsPerDay: 100},
 		Thresholds: Thresholds{CPU: 90, Memory: 90, Network: 90},
 		Rules:      Rules{Dir: "/etc/holdfast/rules.d"},
+		Repairs:    Repairs{Dir: "/etc/holdfast/playbooks.d", OffFile: "/etc/holdfast/repairs.off"},
 		Shadow: Shadow{LimitBytes: 8 << 10, Trial: Duration(2 * time.Minute),
 			LinkGrace: Duration(5 * time.Minute)},
 		Warden:  Warden{User: "holdfast", Idle: Duration(30 * time.Second)},

@@ -106,6 +106,10 @@ func TestWhatIsWrongIsNamedWithItsPlaceAndTheNearestRightKey(t *testing.T) {
 		{"tryboot without systemd", "[power]\nreboot = [\"/sbin/reboot\"]\n[update]\nbootloader = \"tryboot\"\nparts.root = {a = \"/a\", b = \"/b\"}\n", "with tryboot systemd must restart", "", 2, 1},
 		{"rules somewhere", "[rules]\ndir = \"rules.d\"\n", `rules.dir: "rules.d" is no absolute path`, "", 2, 1},
 		{"rules from nowhere", "[rules]\ncontent = true\n", "rules.content: wants update.content", "", 2, 1},
+		{"playbooks somewhere", "[repairs]\ndir = \"playbooks.d\"\n", `repairs.dir: "playbooks.d" is no absolute path`, "", 2, 1},
+		{"playbooks from nowhere", "[repairs]\ncontent = true\n", "repairs.content: wants repairs.dir, and update.content", "", 2, 1},
+		{"a switch somewhere", "[repairs]\noff_file = \"off\"\n", `repairs.off_file: "off" is no absolute path`, "", 2, 1},
+		{"what is no fault", "[repairs]\narmed = [\"mem_leak\", \"Disk Full\"]\n", `repairs.armed: "Disk Full" is no name of a fault`, "", 2, 1},
 		{"unknown dialect", "[broker]\ndialect = \"xmpp\"\n", "neither plain nor aws", "", 2, 1},
 	} {
 		_, err := config.Parse("test.toml", []byte(tt.text))

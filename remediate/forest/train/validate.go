@@ -118,7 +118,9 @@ func beyond(trees []forest.Tree, features []forest.Feature, row []float32) float
 		for _, n := range t {
 			if n.Shares == nil {
 				f := features[n.Feature]
-				out = max(out, float64(max(f.Low-row[n.Feature], row[n.Feature]-f.High))/float64(f.High-f.Low))
+				if far := float64(max(f.Low-row[n.Feature], row[n.Feature]-f.High)); far > 0 { // of one value alone any other is far
+					out = max(out, min(far/float64(f.High-f.Low), forest.Farthest))
+				}
 			}
 		}
 	}
