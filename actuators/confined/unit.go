@@ -158,8 +158,12 @@ func (e *Ending) judge(facts map[string]any, l Limits) {
 		return
 	}
 	switch result, _ := facts["Result"].(string); result {
-	case "timeout":
-		e.Why = late(l.Time)
+	case "timeout": // also where it ended by itself, and systemd had to kill what it left behind
+		began, _ := facts["ExecMainStartTimestampMonotonic"].(uint64) // µs
+		ended, _ := facts["ExecMainExitTimestampMonotonic"].(uint64)
+		if ran := time.Duration(ended-began) * time.Microsecond; code != exited || ended < began || ran >= l.Time {
+			e.Why = late(l.Time)
+		}
 	case "oom-kill":
 		e.Why = fmt.Errorf("it wanted more than %d bytes of memory", l.Memory)
 	case "success", "exit-code", "signal", "core-dump":
@@ -174,6 +178,15 @@ type command struct {
 	Path  string
 	Args  []string
 	Spare bool // that it does not succeed changes nothing
+}
+
+// literal writes arguments so that systemd puts no variables of the environment into them (systemd.service(5), command lines).
+func literal(argv []string) []string {
+	safe := make([]string, len(argv))
+	for i, a := range argv {
+		safe[i] = strings.ReplaceAll(a, "$", "$$")
+	}
+	return safe
 }
 
 type filter struct {
@@ -198,9 +211,9 @@ func (p Program) properties(out *os.File) []systemd.Property {
 	set("Type", "oneshot")
 	set("CollectMode", "inactive-or-failed")
 	set("AddRef", true)
-	set("ExecStart", []command{{p.Argv[0], p.Argv, false}})
+	set("ExecStart", []command{{p.Argv[0], literal(p.Argv), false}})
 	if len(p.After) > 0 {
-		set("ExecStopPost", []command{{p.After[0], p.After, true}})
+		set("ExecStopPost", []command{{p.After[0], literal(p.After), true}})
 	}
 	set("Environment", p.environment())
 	set("WorkingDirectory", "/")

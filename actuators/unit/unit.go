@@ -115,6 +115,9 @@ type Systemd struct {
 	// Address is the D-Bus address to dial; empty for the system bus, and for systemd's private socket when there is
 	// none.
 	Address string
+	// Clock waits a second between the end of a job and the look at the state: most services count as started once they are
+	// forked, and die after that. Nil: it is looked at at once.
+	Clock board.Clock
 }
 
 // Restart implements Bus.
@@ -136,13 +139,18 @@ func (s Systemd) Restart(ctx context.Context, unit string) (string, State, error
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
+	if s.Clock != nil && result == "done" {
+		board.Wait(ctx, s.Clock, settle)
+	}
 	enough := time.AfterFunc(stateWithin, release)
 	defer enough.Stop()
 	return result, state(hold, conn, unit), err
 }
 
-// stateWithin bounds how long systemd is asked for a state.
-const stateWithin = 5 * time.Second
+const (
+	settle      = time.Second
+	stateWithin = 5 * time.Second // bounds how long systemd is asked for a state
+)
 
 func state(ctx context.Context, conn *systemd.Conn, unit string) (s State) {
 	text := func(p *systemd.Property, err error) string {

@@ -107,7 +107,7 @@ func NewWarden(o WardenOptions) (*Warden, error) {
 	if w.updates, err = w.engines(o, files, clock, turn); err != nil {
 		return nil, fmt.Errorf("update: %w", err)
 	}
-	verbs, err := deeds(c, clock, w.power, turn, w.updates, o.Units.bus(), log)
+	verbs, err := deeds(c, clock, w.power, turn, w.updates, o.Units.bus(clock), log)
 	if err != nil {
 		return nil, err
 	}

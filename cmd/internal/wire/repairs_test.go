@@ -11,6 +11,8 @@ import (
 	"holdfast/actuators"
 	"holdfast/cmd/internal/config"
 	"holdfast/cmd/internal/wire"
+	"holdfast/remediate"
+	"holdfast/remediate/ladder"
 )
 
 // mains counts restarts.
@@ -91,5 +93,60 @@ func TestTheWardenRepairsByItsPlaybooks(t *testing.T) {
 	}
 	if said, err := ask("safe.leave", nil); err != nil || said["safe"] != false {
 		t.Errorf("%v, %v", said, err)
+	}
+}
+
+// What the package brings is in force on a board of which nothing is configured: at the least it asks a person.
+func TestThePackagedPlaybooksAreInForce(t *testing.T) {
+	from, err := filepath.Glob("../../../packaging/playbooks.d/*.toml")
+	if err != nil || len(from) < 15 {
+		t.Fatalf("%d playbooks, %v", len(from), err)
+	}
+	c := config.Default()
+	c.ID, c.Root, c.StateDir, c.RunDir, c.Repairs.Dir = "bench", t.TempDir(), filepath.Join(t.TempDir(), "state"), t.TempDir(), t.TempDir()
+	dir := filepath.Join(c.Root, "usr/share/holdfast/playbooks.d")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range from {
+		text, err := os.ReadFile(path)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, filepath.Base(path)), text, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	shelf, err := wire.Playbooks(c)
+	if err != nil || len(shelf) != len(from) {
+		t.Fatalf("%d of %d, %v", len(shelf), len(from), err)
+	}
+	for fault, p := range shelf {
+		if err := remediate.CheckPlaybook(p); err != nil {
+			t.Error(err)
+		}
+		if last := p.Rungs[len(p.Rungs)-1]; p.File != fault+".toml" || last.Do != ladder.Ask {
+			t.Errorf("%s is for %s, and ends with %s", p.File, fault, last.Do)
+		}
+	}
+	client, end, err := wire.Asking(t.Context(), c, &mains{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	status, err := client.Do(t.Context(), "repair.status", nil, "test")
+	if err != nil || status["playbooks"] != float64(len(from)) || status["fault"] != "" {
+		t.Errorf("%v, %v", status, err)
+	}
+	// One of the administrator's takes the place of one of the same name.
+	if err := os.WriteFile(filepath.Join(c.Repairs.Dir, "net_down.toml"), []byte(reboots), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if shelf, err = wire.Playbooks(c); err != nil || len(shelf) != len(from) || shelf["net_down"].Rungs[0].Do != "reboot" {
+		t.Errorf("%d, %v", len(shelf), err)
+	}
+	c.Repairs.Dir = ""
+	if shelf, err = wire.Playbooks(c); err != nil || len(shelf) != 0 {
+		t.Errorf("without a directory: %d, %v", len(shelf), err)
 	}
 }

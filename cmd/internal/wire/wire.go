@@ -85,9 +85,9 @@ func (u *Units) source(root string) *units.Units {
 }
 
 // bus returns what restarts units.
-func (u *Units) bus() unit.Bus {
+func (u *Units) bus(clock board.Clock) unit.Bus {
 	if u == nil {
-		return unit.Systemd{}
+		return unit.Systemd{Clock: clock}
 	}
 	return u.Keeper
 }

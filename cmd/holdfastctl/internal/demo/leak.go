@@ -119,6 +119,14 @@ type repair struct {
 	Time   time.Time          `json:"time"`
 }
 
+// short is a number as people read it.
+func short(x float64) string {
+	if x >= 1e6 {
+		return fmt.Sprintf("%.1f million", x/1e6)
+	}
+	return fmt.Sprintf("%.4g", x)
+}
+
 // heal has a service leak for real, and sees it noticed, named, restarted and well again.
 func (s *stage) heal(ctx context.Context) (string, error) {
 	w := s.watch
@@ -147,7 +155,7 @@ func (s *stage) heal(ctx context.Context) (string, error) {
 	}
 	s.tell.fact("diagnosis", "%s at %.2f, by model %s", message.Clean(d.Fault, 40), d.Confidence, message.Clean(d.Model, 12))
 	for _, r := range d.Reasons {
-		s.tell.fact("", "because %s is %.4g, and usually %.4g", message.Clean(r.Measure, 40), r.Value, r.Usual)
+		s.tell.fact("", "because %s is %s, and usually %s", message.Clean(r.Measure, 40), short(r.Value), short(r.Usual))
 	}
 	told := 0
 	if err := s.await(ctx, "the end of the repair", func() bool {
