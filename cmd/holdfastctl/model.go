@@ -46,7 +46,7 @@ func readTables(files []string, label, group string) ([]*train.Table, error) {
 		t, err := train.ReadTable(f, name, label, group)
 		f.Close()
 		if err != nil {
-			return nil, err
+			return nil, hinted(err, "a recording is CSV: a line of names, and numbers or nothing in each column of a measure (docs/models.md)")
 		}
 		tables = append(tables, t)
 	}

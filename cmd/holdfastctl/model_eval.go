@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -17,7 +18,7 @@ import (
 
 func newModelEval(c *connection) *cobra.Command {
 	var data []string
-	var model, label, page string
+	var model, label, page, pictures string
 	cmd := &cobra.Command{
 		Use: "eval", Short: "See what a model is worth on labelled rows", Args: cobra.NoArgs,
 		Long: `eval has a model judge rows that it was not trained on. F1 is of the class that has most votes, also where the verdict would be
@@ -25,13 +26,14 @@ unsure; macro-F1 is the mean over classes. An event is called what most of its r
 a row that name one fault at a confidence of 0.7 or more while there was none: what a repair would have been made for.`,
 		Example: `  holdfastctl model eval --model m.hfm --data c.csv --label label
   holdfastctl model eval --model m.hfm --data c.csv --label label --json
-  holdfastctl model eval --model m.hfm --data c.csv --label label --html c.html`,
+  holdfastctl model eval --model m.hfm --data c.csv --label label --html c.html --svg .`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&model, "model", "", "`FILE` of the model")
 	f.StringArrayVar(&data, "data", nil, "`FILE` of CSV; may come more than once")
 	f.StringVar(&label, "label", "label", "the `COLUMN` that says what a row is")
 	f.StringVar(&page, "html", "", "`FILE` that a page with plots is written to")
+	f.StringVar(&pictures, "svg", "", "`DIR` that the plots are written to, as confusion.svg and calibration.svg")
 	cmd.RunE = deed(func(cmd *cobra.Command, _ []string) error {
 		m, err := readModel(model)
 		if err != nil {
@@ -50,6 +52,13 @@ a row that name one fault at a confidence of 0.7 or more while there was none: w
 			scorepage.Write(&b, s, strings.Join(data, ", "))
 			if err := writeWhole(page, b.Bytes()); err != nil {
 				return err
+			}
+		}
+		if pictures != "" {
+			for name, b := range scorepage.Pictures(s) {
+				if err := writeWhole(filepath.Join(pictures, name), b); err != nil {
+					return err
+				}
 			}
 		}
 		if c.json {

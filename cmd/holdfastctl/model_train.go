@@ -63,7 +63,10 @@ The same data and seed make the same bytes.`,
 		}
 		set, err := train.NewSet(tables, window, nil, normal)
 		if err != nil {
-			return err
+			return hinted(err, "--normal LABEL says which rows are no fault, --window how many rows there have to be before one counts")
+		}
+		if len(set.Classes) < 2 {
+			return hinted(fmt.Errorf("train: all rows are %s: wants a fault as well", normal), "record with a fault injected, and say so in the column "+label)
 		}
 		r, err := train.Train(set, group, o)
 		switch {
@@ -208,7 +211,7 @@ func readForeign(name, names string) (*foreign.Forest, error) {
 		}
 		in, err := foreign.ONNX(b, head)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, hinted(fmt.Errorf("%s: %w", name, err), "skl2onnx writes what import reads, of a RandomForestClassifier whose classes have names, with raw_scores off")
 		}
 		return in, nil
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -65,6 +67,7 @@ func TestScripts(t *testing.T) {
 			"device": startDevice,
 			"code":   exitCode,
 			"await":  awaitFile,
+			"repeat": repeatText,
 		},
 	})
 }
@@ -93,6 +96,22 @@ func exitCode(ts *testscript.TestScript, _ bool, args []string) {
 	if got != args[0] {
 		ts.Fatalf("exit code %s, want %s", got, args[0])
 	}
+}
+
+// repeatText appends a text to a file so many times, with its number where it has @, and a line break for \n: repeat FILE TIMES TEXT.
+func repeatText(ts *testscript.TestScript, _ bool, args []string) {
+	times, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	ts.Check(err)
+	w := bufio.NewWriter(f)
+	for i := range times {
+		text := strings.NewReplacer("@", strconv.Itoa(i), `\n`, "\n")
+		_, err = w.WriteString(text.Replace(args[2]))
+		ts.Check(err)
+	}
+	ts.Check(w.Flush())
+	ts.Check(f.Close())
 }
 
 // awaitFile waits until a file below a directory holds a text: await DIR TEXT.

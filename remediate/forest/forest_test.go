@@ -288,7 +288,18 @@ func TestThresholdsAreRoundedDown(t *testing.T) {
 
 // Whatever is read can be evaluated, and says so again.
 func FuzzRead(f *testing.F) {
-	f.Add(encoded(f, small()))
+	good := encoded(f, small())
+	f.Add(good)
+	for _, at := range []int{12, 14, 18, 20, 22, 24, 28, 36, 52, 76, 124, 128, 130, len(good) - 40} { // a count or bound each
+		bad := bytes.Clone(good)
+		bad[at]++
+		f.Add(bad)
+	}
+	f.Add(good[:52])
+	one := small()
+	one.Trees, one.Golden = one.Trees[:1], one.Golden[:1]
+	one.Trees[0] = forest.Tree{{Shares: []float64{1, 0, 0}}}
+	f.Add(encoded(f, one))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, b := range [][]byte{b, seal(b)} {
 			m, err := forest.Read(b)

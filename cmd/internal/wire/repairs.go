@@ -62,6 +62,9 @@ func guarded(info fs.FileInfo) error {
 // repairVerbs are the warden's verbs about repairs, over the deeds in verbs.
 func (w *Warden) repairVerbs(o WardenOptions, files board.Files, clock board.Clock, limiter *actuators.Limiter, verbs []actuators.Verb) ([]actuators.Verb, error) {
 	c := o.Config
+	if len(w.updates) > 0 {
+		verbs = append(slices.Clip(verbs), warden.RollbackVerb(w.updates))
+	}
 	set, err := actuators.NewSet(actuators.Options{Allow: names(verbs), Clock: clock, Limiter: limiter, Audit: audit(w.log)}, verbs...)
 	if err != nil {
 		return nil, err

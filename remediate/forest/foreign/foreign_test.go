@@ -43,7 +43,8 @@ func onnx(replace ...[]byte) []byte {
 		attr("class_treeids", 0, 0, 0), attr("class_nodeids", 1, 1, 2), attr("class_ids", 0, 1, 0), attr("class_weights", 0.25, 0.75, 1.0),
 		attr("classlabels_strings", "hot", "normal"), attr("post_transform", "NONE")}
 	name := func(b []byte) string {
-		b, _ = bytes.CutPrefix(b, b[:2])
+		_, size := binary.Uvarint(b[1:])
+		b = b[1+size:]
 		n := int(b[1])
 		return string(b[2 : 2+n])
 	}
@@ -159,10 +160,17 @@ func fuzz(f *testing.F, read func([]byte) (*foreign.Forest, error)) {
 
 func FuzzJSON(f *testing.F) {
 	f.Add([]byte(stump))
+	f.Add([]byte(strings.Replace(stump, `"l":[1,`, `"l":[0,`, 1)))
+	f.Add([]byte(strings.Replace(stump, `[1.0,0.0]`, `[1e308,1e308]`, 1)))
+	f.Add([]byte(strings.Replace(stump, `"f":[0,`, `"f":[-3,`, 1)))
+	f.Add(unzip(f, "sklearn-rf40.json"))
 	fuzz(f, foreign.JSON)
 }
 
 func FuzzONNX(f *testing.F) {
 	f.Add(onnx())
+	f.Add(onnx(attr("class_weights", math.Inf(1), -0.5, 1e30)))
+	f.Add(onnx(attr("nodes_truenodeids", 0, 0, 0)))
+	f.Add(append(pb(7), onnx()...))
 	fuzz(f, func(b []byte) (*foreign.Forest, error) { return foreign.ONNX(b, []string{"cpu_mean"}) })
 }

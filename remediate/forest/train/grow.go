@@ -52,7 +52,7 @@ func vary(samples []Sample, metrics int, features []forest.Feature, o Options) [
 			}
 			s.Row = slices.Clone(s.Row)
 			for f := range s.Row {
-				s.Row[f] = float32(float64(s.Row[f]) * by[features[f].Metric])
+				s.Row[f] = float32(min(max(float64(s.Row[f])*by[features[f].Metric], -math.MaxFloat32), math.MaxFloat32))
 			}
 			out = append(out, s)
 		}

@@ -99,6 +99,9 @@ type columns struct {
 
 func columnsOf(names []string, label, group string) (*columns, error) {
 	c := &columns{names: names}
+	if most := forest.MaxMetrics + len(aside) + 2; len(names) > most { // before each is compared with all
+		return nil, fmt.Errorf("%d columns: wants at most %d", len(names), most)
+	}
 	for i, n := range names {
 		if slices.Contains(names[:i], n) {
 			return nil, fmt.Errorf("column %s comes twice", n)
@@ -164,11 +167,14 @@ func (c *columns) row(record []string) (Row, error) {
 	return r, nil
 }
 
-// number reads a finite number.
+// number reads a number that a feature can hold, which is a float32.
 func number(column, text string) (float64, error) {
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsInf(f, 0) || math.IsNaN(f) {
 		return 0, fmt.Errorf("column %s: %.40q: wants a number", column, text)
+	}
+	if math.Abs(f) > math.MaxFloat32 {
+		return 0, fmt.Errorf("column %s: %.40q: wants at most %g", column, text, float32(math.MaxFloat32))
 	}
 	return f, nil
 }

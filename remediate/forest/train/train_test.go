@@ -192,7 +192,8 @@ func TestDataThatIsNotUnderstoodIsRefused(t *testing.T) {
 		{"", "EOF"}, {"dev,label,cpu\n", "no rows"}, {"dev,label\nA,x\n", "0 columns of metrics"}, {"cpu,label,cpu\n1,x,2\n", "comes twice"},
 		{"cpu\n1\n", "no column label"}, {"label,cpu\nx,fast\n", `x:2: column cpu: "fast": wants a number`}, {"label,cpu\nx,NaN\n", "wants a number"},
 		{"label,cpu\nx,1e999\n", "wants a number"}, {"label,cpu\n,1\n", "label: name of 0 bytes"}, {"label,c u\nx,1\n", "blank"}, {"label,cpu\nx\n", "wrong number of fields"},
-		{"label,since,cpu\nx,soon,1\n", "column since"},
+		{"label,since,cpu\nx,soon,1\n", "column since"}, {"label,cpu\nx,-4e38\n", `"-4e38": wants at most 3.4`},
+		{"label,cpu\nx,Inf\n", "wants a number"}, {strings.Repeat("c,", 1_000_000) + "label\nx\n", "1000001 columns: wants at most 264"},
 	} {
 		if _, err := train.ReadTable(strings.NewReader(tt.text), "x", "label", ""); !errors.Is(err, train.ErrData) || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%q: %v", tt.text, err)

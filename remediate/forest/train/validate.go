@@ -117,9 +117,9 @@ func beyond(trees []forest.Tree, features []forest.Feature, row []float32) float
 	for _, t := range trees {
 		for _, n := range t {
 			if n.Shares == nil {
-				f := features[n.Feature]
-				if far := float64(max(f.Low-row[n.Feature], row[n.Feature]-f.High)); far > 0 { // of one value alone any other is far
-					out = max(out, min(far/float64(f.High-f.Low), forest.Farthest))
+				low, high, x := float64(features[n.Feature].Low), float64(features[n.Feature].High), float64(row[n.Feature])
+				if x < low || x > high { // of a feature with one value, that is as far as can be
+					out = max(out, min(max(low-x, x-high)/(high-low), forest.Farthest))
 				}
 			}
 		}

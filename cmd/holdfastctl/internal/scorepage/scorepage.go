@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"strings"
 
 	"holdfast/remediate/forest/train"
 )
@@ -32,9 +33,9 @@ func Write(w io.Writer, s *train.Score, name string) {
 		fmt.Fprintf(w, "<tr><td>%s</td><td>%s</td></tr>", line[0], line[1])
 	}
 	fmt.Fprint(w, "</table>\n<h2>Confusion</h2><p>Rows by what they are (left) and what they are called (top); the shade is the share of the row.</p>\n")
-	confusion(w, s)
+	io.WriteString(w, Confusion(s))
 	fmt.Fprint(w, "<h2>Calibration</h2><p>The share of verdicts that are right, by their confidence. On the line confidence is what it says it is.</p>\n")
-	calibration(w, s)
+	io.WriteString(w, Calibration(s))
 	fmt.Fprint(w, "<h2>Classes</h2>\n<table><tr><th>Class</th><th>F1</th><th>Precision</th><th>Recall</th><th>Rows</th></tr>\n")
 	for _, name := range s.Classes {
 		c := s.PerClass[name]
@@ -43,10 +44,17 @@ func Write(w io.Writer, s *train.Score, name string) {
 	fmt.Fprint(w, "</table></body></html>\n")
 }
 
-func confusion(w io.Writer, s *train.Score) {
+// frame begins a plot, as an element of a page and as a file of its own.
+func frame(w io.Writer, width, height int, label string) {
+	fmt.Fprintf(w, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" role=\"img\" aria-label=\"%s\">", width, height, width, label)
+}
+
+// Confusion draws what rows are and what they are called.
+func Confusion(s *train.Score) string {
 	const cell, left, top = 40, 120, 110
+	w := &strings.Builder{}
 	n := len(s.Classes)
-	fmt.Fprintf(w, "<svg viewBox=\"0 0 %d %d\" width=\"%d\" role=\"img\" aria-label=\"confusion matrix\">", left+n*cell, top+n*cell, left+n*cell)
+	frame(w, left+n*cell, top+n*cell, "confusion matrix")
 	for i, name := range s.Classes {
 		name = html.EscapeString(name)
 		fmt.Fprintf(w, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%s</text>", left-6, top+i*cell+cell/2+4, name)
@@ -70,13 +78,16 @@ func confusion(w io.Writer, s *train.Score) {
 			}
 		}
 	}
-	fmt.Fprint(w, "</svg>\n")
+	w.WriteString("</svg>\n")
+	return w.String()
 }
 
-func calibration(w io.Writer, s *train.Score) {
+// Calibration draws how often verdicts of each confidence are right.
+func Calibration(s *train.Score) string {
 	const size, edge = 300, 40
+	w := &strings.Builder{}
 	at := func(x, y float64) (float64, float64) { return edge + x*size, 10 + (1-y)*size }
-	fmt.Fprintf(w, "<svg viewBox=\"0 0 %d %d\" width=\"%d\" role=\"img\" aria-label=\"calibration\">", size+2*edge, size+edge+10, size+2*edge)
+	frame(w, size+2*edge, size+edge+10, "calibration")
 	fmt.Fprintf(w, "<rect x=\"%d\" y=\"10\" width=\"%d\" height=\"%d\" fill=\"none\" stroke=\"#888\"/><line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"10\" stroke=\"#888\" stroke-dasharray=\"4\"/>",
 		edge, size, size, edge, size+10, edge+size)
 	for _, tick := range []float64{0, 0.5, 1} {
@@ -98,4 +109,14 @@ func calibration(w io.Writer, s *train.Score) {
 			x, y, 3+9*float64(b.Rows)/float64(most), b.Rows, b.Confidence, 100*b.Right)
 	}
 	fmt.Fprintf(w, "<polyline points=\"%s\" fill=\"none\" stroke=\"#27a\"/></svg>\n", points)
+	return w.String()
+}
+
+// pictureStyle makes a plot readable on a page that is light or dark, and knows nothing of it.
+const pictureStyle = `<style>text{font:12px sans-serif}</style><rect width="100%" height="100%" fill="#fff"/>`
+
+// Pictures returns the plots as files that stand alone, by their names.
+func Pictures(s *train.Score) map[string][]byte {
+	alone := func(plot string) []byte { return []byte(strings.Replace(plot, ">", ">"+pictureStyle, 1)) }
+	return map[string][]byte{"confusion.svg": alone(Confusion(s)), "calibration.svg": alone(Calibration(s))}
 }
