@@ -44,6 +44,7 @@ test: ## every check, with the race detector and a little fuzzing, in about a qu
 # As root on Debian: it mounts a file system of its own, and measures collectd and node_exporter beside the agent.
 bench: build $(DIST)/linux-armv7/holdfast ## measure, beside what it is compared with; BENCHFLAGS='-idle 1m' is shorter
 	@go test -c -o bin/epl.test ./remediate/epl
+	@go test -c -o bin/forest.test ./remediate/forest/foreign
 	@go build -o bin/bench ./cmd/internal/bench && bin/bench $(BENCHFLAGS)
 
 PAIRS ?=

@@ -168,6 +168,20 @@ func (l *Limiter) Take(class string) error {
 	return nil
 }
 
+// Credited returns which boot this is, how long it has lasted, and the credited time, for whoever keeps windows of its own.
+func (l *Limiter) Credited() (boot string, up, credited time.Duration) {
+	l.advance()
+	boot, up = l.uptime()
+	return boot, up, time.Duration(l.state.CreditMS) * time.Millisecond
+}
+
+// Keep writes the credited time down. Who writes such a time to flash has it kept first: after a power cut the credited time
+// is not before it then.
+func (l *Limiter) Keep() error {
+	l.advance()
+	return l.save()
+}
+
 // advance credits the time since the last call and drops what has left every window.
 func (l *Limiter) advance() {
 	boot, up := l.uptime()

@@ -35,7 +35,9 @@ type Parts struct {
 	Crashes  Crashes          // reads what the kernel left of its crashes; nil where nobody does
 	Relays   []string         // outputs the shadow may hold at a level, by the verb relay.set
 	Watch    func([]string)   // takes the list of units whose state is reported; nil where there are none
-	Rules    Rules            // reads the rules; nil where nothing is judged
+	Rules    Rules            // reads the rules; nil where nothing is judged by rules
+	Model    Model            // reads the model; nil where faults are named by rules alone
+	Repairs  *Repairs         // nil where nothing is repaired
 	Settings Settings         // what the configuration says
 	Policy   Policy
 	Log      *slog.Logger
@@ -104,6 +106,7 @@ type Agent struct {
 	drain    *drain
 	commands *commander
 	updates  *updating // nil without updates
+	repairs  *repairer // nil where nothing is repaired
 	runner   *collectors.Runner
 	counters atomic.Pointer[Counters] // a snapshot the core leaves for the self source
 	recovery spool.Recovery
@@ -115,6 +118,7 @@ type Counters struct {
 	RecordsWaiting uint64
 	RecordsDropped uint64
 	Reconnects     uint64
+	Linked         bool // the connection to the cloud is up
 }
 
 // New puts an agent together. It opens the spool, the last good desired state and the command ledger; what of these is
@@ -142,12 +146,13 @@ func New(p Parts) (*Agent, error) {
 		flying: map[uint64]flight{}, acks: make(chan ack, window)}
 	a.core = newCore(a)
 	a.newUpdating()
+	a.newRepairer()
 	if err := a.newCommander(); err != nil {
 		return nil, err
 	}
 	a.runner = &collectors.Runner{Clock: p.Board.Clock, Log: p.Log, Sources: a.core.schedules(), Streams: p.Streams,
 		Changes: a.core.schedule}
-	if p.Rules != nil {
+	if a.core.rules != nil {
 		a.runner.Round = a.core.round
 	}
 	return a, nil
@@ -160,7 +165,7 @@ func (a *Agent) newCommander() error {
 	if err != nil {
 		return fmt.Errorf("commands: %w", err)
 	}
-	a.commands = &commander{verbs: verbs, clock: p.Board.Clock, log: p.Log, record: a.keep, answer: a.answer,
+	a.commands = &commander{verbs: verbs, admits: a.core.safety.admits, clock: p.Board.Clock, log: p.Log, record: a.keep, answer: a.answer,
 		in: make(chan json.RawMessage, 16), lane: make(chan deed, 4), done: make(chan deed, 4)}
 	a.commands.ledger, a.commands.broken = openLedger(p.Board.Files)
 	a.core.commands, a.core.broken = a.commands.in, a.commands.broken
@@ -281,6 +286,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.updates != nil {
 		working = append(working, start(work, "updates", a.updates.run))
 	}
+	asks, stopAsks := context.WithCancelCause(apart) // the warden may be at a side of this process, and hears the end
+	defer stopAsks(nil)
+	var asking <-chan struct{}
+	if a.repairs != nil {
+		asking = start(asks, "repairs", a.repairs.run)
+	}
 	if a.parts.Crashes != nil {
 		c := &crashes{read: a.parts.Crashes, files: a.parts.Board.Files, clock: a.parts.Board.Clock, log: a.parts.Log, facts: a.parts.Board.Facts, record: a.keep, told: a.crashed}
 		working = append(working, start(work, "crashes", c.run))
@@ -295,6 +306,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	case cause = <-failed:
 	}
 	a.parts.Log.Info("stopping", "cause", cause)
+	if stopAsks(cause); a.repairs != nil {
+		<-asking
+	}
 	stopWork(cause)
 	for _, done := range working {
 		<-done

@@ -50,6 +50,7 @@ var errQuiet = errors.New("no id to answer to")
 // its own, so that a slow restart does not hold up a relay.
 type commander struct {
 	verbs  *actuators.Set
+	admits func(name string) bool // in the present mode
 	clock  board.Clock
 	log    *slog.Logger
 	ledger *ledger
@@ -172,6 +173,9 @@ func (c *commander) check(raw json.RawMessage) (e envelope, args actuators.Args,
 	}
 	if verb, err = c.verbs.Lookup(e.Name); err != nil {
 		return e, nil, verb, err
+	}
+	if !c.admits(e.Name) {
+		return e, nil, verb, fmt.Errorf("%s: %w: the device is in safe mode; safe.leave ends it", e.Name, actuators.ErrLocked)
 	}
 	if args, err = verb.Check(e.Args); err != nil {
 		return e, nil, verb, err

@@ -40,6 +40,12 @@ type core struct {
 	relays   func(ctx context.Context, name string, on bool) error
 	jobs     func(json.RawMessage) // takes update jobs; nil where there are none
 	rules    *remediate.Rules      // nil where nothing is judged
+	pace     time.Duration         // at which the model wants the sources that it asks for
+	paced    map[string]bool
+	sent     map[series]time.Time // when a reading of these sources was last sent
+
+	asks   chan<- remediate.Ask // set with the repairer; nil where nothing is repaired
+	safety safety
 
 	facts    map[string]any // of the board, as they are reported
 	base     Settings
@@ -202,6 +208,9 @@ func (c *core) observe(s collectors.Sample) {
 		return
 	}
 	period, window, deadband := c.settings.schedule(s.Source)
+	if c.sooner(key, s.Time, period, window) {
+		return
+	}
 	if out, ok := c.reducer.pass(s, window, deadband, 10*period); ok {
 		c.gather(out)
 	}
@@ -382,7 +391,7 @@ func (c *core) housekeep() {
 
 func (c *core) count() {
 	c.counters(Counters{SpoolBytes: c.spool.FlashBytes, RecordsWaiting: uint64(c.spool.Waiting[0] + c.spool.Waiting[1]), RecordsDropped: c.dropped(),
-		Reconnects: max(c.link.reconnects, 1) - 1})
+		Reconnects: max(c.link.reconnects, 1) - 1, Linked: c.link.up})
 }
 
 func (c *core) dropped() uint64 {

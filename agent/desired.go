@@ -16,13 +16,13 @@ import (
 // desiredName is the file the desired half is kept in.
 const desiredName = "desired.json"
 
-// desiredBytes bounds that file: two documents of the largest size and what was refused.
-const desiredBytes = 160 << 10
+// desiredBytes bounds that file: three documents of the largest size and what was refused.
+const desiredBytes = 192 << 10
 
 // crashesAllowed is how often the agent may crash with a change on trial before the change is held to blame.
 const crashesAllowed = 2
 
-// desiredMembers bounds the members of that file: every one of both documents may take six bytes.
+// desiredMembers bounds the members of that file: every one of the documents may take six bytes.
 const desiredMembers = desiredBytes / 6
 
 // desired keeps what the cloud wants: the last good document, which is in force after a start without network, and at
@@ -37,6 +37,7 @@ type desired struct {
 type desiredDoc struct {
 	Good    kept            `json:"good"`
 	Trial   *kept           `json:"trial,omitempty"`
+	Before  *kept           `json:"before,omitempty"`  // was good before Good: what a repair goes back to
 	Running bool            `json:"running,omitempty"` // an agent has Trial in force, and has not ended in order
 	Crashes int             `json:"crashes,omitempty"` // ends of agents with Trial in force that were not in order
 	Refused shadow.Refusals `json:"refused,omitempty"`
@@ -150,12 +151,22 @@ func (d *desired) commit() error {
 	if d.doc.Trial == nil {
 		return nil
 	}
-	d.doc.Good, d.doc.Trial, d.doc.Running, d.doc.Crashes = *d.doc.Trial, nil, false, 0
+	before := d.doc.Good
+	d.doc.Good, d.doc.Trial, d.doc.Before, d.doc.Running, d.doc.Crashes = *d.doc.Trial, nil, &before, false, 0
 	return d.save()
 }
 
-// rollBack brings the last good document back and remembers why.
+// canGoBack reports whether there is a document before the one in force.
+func (d *desired) canGoBack() bool { return d.doc.Trial != nil || d.doc.Before != nil }
+
+// rollBack brings the last good document back and remembers why; where none is on trial, the one that was good before it.
 func (d *desired) rollBack(reason string) error {
+	if d.doc.Trial == nil && d.doc.Before != nil {
+		t := d.doc.Good
+		d.doc.Good, d.doc.Before = *d.doc.Before, nil
+		d.doc.Refused.Add("", t.State, t.document(), reason)
+		return d.save()
+	}
 	if d.doc.Trial == nil {
 		return nil
 	}

@@ -22,6 +22,8 @@ type Settings struct {
 	Watch      []string          // systemd units whose state is reported
 	Relays     map[string]bool   // outputs that are to be held at a level; what is absent is left alone
 	Labels     map[string]string // free-form
+
+	HoldRepairs bool // nothing is repaired
 }
 
 // Source is what differs for one source; nil means as everywhere.
@@ -91,9 +93,11 @@ func Resolve(base Settings, desired map[string]any, have Catalogue) (s Settings,
 			r.members(key, v, r.units)
 		case "labels":
 			r.members(key, v, r.label)
+		case "repairs":
+			r.members(key, v, r.repairs)
 		default:
 			r.unknown(strict.Join("", key), key, []string{"cpu", "memory", "network", "period", "digest", "collectors", "log", "relays",
-				"units", "labels"})
+				"units", "labels", "repairs"})
 		}
 	}
 	return r.s, r.refused
@@ -260,6 +264,18 @@ func (r *resolver) units(path, name string, v any) {
 		watch = append(watch, unit)
 	}
 	r.s.Watch = watch
+}
+
+func (r *resolver) repairs(path, name string, v any) {
+	hold, ok := v.(bool)
+	switch {
+	case name != "hold":
+		r.unknown(path, name, []string{"hold"})
+	case !ok:
+		r.refuse(path, "want true or false, not %s", kind(v))
+	default:
+		r.s.HoldRepairs = hold
+	}
 }
 
 func (r *resolver) label(path, name string, v any) {

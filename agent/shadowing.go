@@ -37,9 +37,7 @@ func (c *core) recall() {
 		c.trial = trial{since: now, down: now}
 	}
 	c.apply()
-	if c.parts.Rules != nil {
-		_ = c.loadRules(c.parts.Rules()) // said and reported
-	}
+	_ = c.load(c.parts.judgement()) // said and reported
 }
 
 // want takes a desired document.
@@ -100,7 +98,7 @@ func (c *core) unreadable(now time.Time, reason string) {
 
 // rollBack brings the last good document back.
 func (c *core) rollBack(reason string) {
-	document := ""
+	document := c.desired.doc.Good.label()
 	if c.desired.doc.Trial != nil {
 		document = c.desired.doc.Trial.label()
 	}
@@ -133,6 +131,10 @@ func (c *core) apply() {
 		}
 	}
 	c.reschedule()
+	if c.safety.on.Load() || c.safety.unknown { // outputs wait
+		c.reported.dirty = true
+		return
+	}
 	levels := maps.Clone(c.settings.Relays)
 	for name, on := range levels {
 		was, set := before.Relays[name]
@@ -184,8 +186,7 @@ func (c *core) catalogue() Catalogue {
 func (c *core) schedules() []collectors.Schedule {
 	out := make([]collectors.Schedule, 0, len(c.parts.Sources))
 	for _, s := range c.parts.Sources {
-		period, _, _ := c.settings.schedule(s.Name())
-		out = append(out, collectors.Schedule{Source: s, Period: period})
+		out = append(out, collectors.Schedule{Source: s, Period: c.period(s.Name())})
 	}
 	return out
 }

@@ -61,6 +61,12 @@ type RulesStatus = remediate.Standing
 // AlertStatus is one alert that is open.
 type AlertStatus = remediate.AlertStatus
 
+// Diagnosis is a fault that has a name, and ModelStatus how the model does that names some.
+type (
+	Diagnosis   = remediate.Diagnosis
+	ModelStatus = remediate.ModelStanding
+)
+
 // SourceStatus is one series' latest reading.
 type SourceStatus struct {
 	Source   string             `json:"source"`
@@ -111,6 +117,15 @@ func (c *core) status() Status {
 		if s.Rules = new(c.rules.Standing()); s.Rules.Fault != "" {
 			s.Problems["rules"] = s.Rules.Fault
 		}
+		if p := s.Rules.Repairs; p != nil && p.Fault != "" {
+			s.Problems["playbooks"] = p.Fault
+		}
+		if m := s.Rules.Model; m != nil && m.Fault != "" {
+			s.Problems["model"] = m.Fault
+		}
+	}
+	if c.safety.on.Load() {
+		s.Problems["safe mode"] = "telemetry and updates only, since " + c.safety.why + "; the command safe.leave ends it"
 	}
 	if c.parts.Faults != nil {
 		maps.Copy(s.Problems, c.parts.Faults())

@@ -2,7 +2,7 @@
 # Prints the size of each program given, and fails when the one for armv7 is over its budget: flash on such boards is
 # small, and every update carries the program.
 set -eu
-budget=11400000 # bytes, armv7: 9.9 MB before sensors, boards and lines (0.8 MB) and rules (0.5 MB)
+budget=12000000 # bytes, armv7: 9.9 MB before sensors, boards and lines (0.8 MB), rules (0.5 MB) and diagnosis and repairs (0.6 MB)
 over=0
 printf '%-28s %12s\n' program bytes
 for program; do

@@ -140,6 +140,88 @@ inside sh -c "kill -STOP $owner"
 check "hanging, their owner is replaced" within 20 inside sh -c "pid=\$(systemctl show -P MainPID holdfast-lines); [ \$pid != 0 ] && [ \$pid != $owner ]"
 inside sh -c 'grep VmRSS /proc/$(systemctl show -P MainPID holdfast-lines)/status' || true
 
+# Scripts, each as a unit of its own. What is left of one would have 9871 on its command line.
+scripts=/usr/lib/holdfast/scripts
+put() { # name, what to declare, then the script
+	mkdir -p "$root$scripts"
+	printf '#!/bin/bash\n%s\n' "$3" >"$root$scripts/$1"
+	chmod 755 "$root$scripts/$1"
+	if [ -n "$2" ]; then printf "$2" >"$root$scripts/$1.toml"; fi
+}
+put look '[[arg]]\nname = "a"\nkind = "text"\noptional = true\n' 'printf "%s|\n" "$1"; id -u; grep -e ^CapBnd -e ^NoNewPrivs /proc/self/status
+	[ "$(grep -c : /proc/net/dev)" = 1 ] && echo no network; touch /var/lib/mine 2>/dev/null || echo no files; ulimit -f'
+put nobody 'user = "nobody"\nwrite = ["/var/lib/nobody"]\n' 'id -un; touch /var/lib/nobody/file && echo written'
+put hangs 'timeout = "2s"\n' "trap '' TERM; setsid sleep 9871 & while :; do sleep 9871; done"
+put floods 'timeout = "2s"\n' "trap '' TERM; yes 9871"
+put forks 'timeout = "2s"\n' "trap '' TERM; while :; do setsid bash -c \"trap '' TERM; sleep 9871 & sleep 9871\" & done 2>/dev/null"
+put detaches '' "setsid bash -c \"trap '' TERM HUP; sleep 9871\" & disown; sleep 0.3; echo gone"
+put eats 'memory = "16MiB"\n' 'head -c 200M /dev/zero | tail -c 190M | wc -c | grep -qx 199229440'
+put wrong 'taks = 3\n' 'exit 0'
+inside install -d -o nobody /var/lib/nobody
+said() { # text, then a command of which it must be in what it prints, whatever it ends with
+	local want=$1
+	shift
+	"$@" >"$work/it" 2>&1 || true
+	grep -qe "$want" "$work/it" || { cat "$work/it"; false; }
+}
+ask() { inside holdfastctl command pump "$@"; }
+ended() { # seconds, then a script: it reaches its limit, and is gone that soon
+	local began=$EPOCHREALTIME
+	said "stopped at its time limit" ask script "name=$2"
+	local took=$((${EPOCHREALTIME/./} / 1000 - ${began/./} / 1000))
+	echo "      $2: limit 2 s, gone after $took ms" >>"$work/took"
+	[ "$took" -le $(($1 * 1000)) ]
+}
+nothing() { inside sh -c '! grep -ls "[s]leep.9871\|[y]es.9871" /proc/[0-9]*/cmdline'; }
+inside sh -c "printf '[clean.logs]\npaths = [\"/var/log/app/*.log.*\", \"/tmp/app/**/*.tmp\"]\nolder_than = \"1h\"\n[interfaces]\ncycle = [\"a0\"]\n' >>$toml"
+inside sh -c "printf '[limits]\nrepairs_per_hour = 100\n[commands]\nallow = [\"ping\", \"unit.restart\", \"relay.set\", \"relay.pulse\", \"script\", \"clean\", \"interface.cycle\"]\n' >>$toml"
+inside sh -c 'systemctl stop holdfast-warden.service; systemctl restart holdfast-warden.socket holdfast.service' 2>/dev/null
+check "the link is up" within 15 inside sh -c 'holdfast status | grep -q "^link *up"'
+true >"$work/took"
+check "a script is a unit without rights" said '^output: .PATH .. .{HOME}|·0·CapBnd:·0000000000000000·NoNewPrivs:·1·no network·no files·65536·$' \
+	ask script name=look 'args:=["$PATH $$ ${HOME}"]'
+check "an argument that is not declared is refused" said "2 arguments, and 1 are declared" ask script name=look 'args:=["a","b"]'
+check "a script of another user writes where it may" said "^output: nobody·written·$" ask script name=nobody
+check "a script with a bad declaration is not offered" said '"wrong" is not among the choices' ask script name=wrong
+check "which is in the log" inside sh -c 'journalctl -u holdfast-warden | grep -q "wrong is not offered: wrong.toml: line 1, column 1"'
+check "one that hangs and ignores TERM is ended" ended 7 hangs
+check "one that floods is ended" ended 7 floods
+check "one that forks is ended" ended 7 forks
+check "one that detaches leaves nothing" said "^output: gone" ask script name=detaches
+check "one that eats memory does not get it" said "exit status 1" ask script name=eats
+cat "$work/took"
+check "no process of theirs is left" nothing
+check "nor a unit" inside sh -c '! systemctl list-units --all --no-legend "holdfast-*" | grep -v -e lines -e warden -e trial -e holdfast.service | grep .'
+
+inside sh -c 'mkdir -p /var/log/app /tmp/app/d /etc/app; chown nobody /var/log/app; cd /var/log/app; for i in 1 2 3; do head -c 100000 /dev/zero >a.log.$i; done
+	echo >a.log; echo >/tmp/app/d/f.tmp; echo >/etc/app/b.log.1; ln -s /etc/app/b.log.1 c.log.1; chown nobody *; chmod 600 *; chmod 1777 /tmp/app
+	systemd-run --quiet --unit=writer sh -c "exec sleep 1000 >>/var/log/app/a.log.3"; sleep 0.3; touch -d "2 hours ago" * /tmp/app/d/f.tmp /etc/app/b.log.1'
+check "a clean-up is tried" said "^files: 3" ask clean name=logs dry=true
+check "which deletes nothing" inside sh -c '[ "$(ls /var/log/app | wc -l)" = 5 ]'
+check "a clean-up deletes" said "^files: 3" ask clean name=logs
+check "what is listed, and not what somebody writes to or a link" inside sh -c '[ "$(cd /var/log/app; echo *)" = "a.log a.log.3 c.log.1" ] && [ -e /etc/app/b.log.1 ] && [ ! -e /tmp/app/d/f.tmp ]'
+check "another is refused" not ask clean name=other
+
+net() { nsenter -t "$one" -n ip "$@"; }
+for line in "link add a0 type veth peer name b0" "link set a0 up" "link set b0 up" "addr add 10.9.0.1/24 dev a0" "-6 addr add 2001:db8::1/64 dev a0 nodad" \
+	"route add 192.0.2.0/24 via 10.9.0.2 proto static"; do
+	check "a network of its own" net $line
+done
+had=$(net route; net -6 addr show a0 scope global)
+check "an interface is cycled" said "^restored: 2" ask interface.cycle interface=a0
+check "and has what it had" [ "$(net route; net -6 addr show a0 scope global)" = "$had" ]
+check "another is refused" not ask interface.cycle interface=lo
+ask interface.cycle interface=a0 >"$work/cycle" 2>&1 &
+cycle=$!
+check "it goes down" within 5 not sh -c "nsenter -t $one -n ip link show a0 | grep -q '[<,]UP[,>]'"
+inside sh -c 'systemctl kill --signal=KILL "holdfast-cycle-*.service"'
+wait "$cycle" || true
+check "killed meanwhile, it is up again" within 5 sh -c "nsenter -t $one -n ip link show a0 | grep -q '[<,]UP[,>]'"
+check "and has what it had" [ "$(net route; net -6 addr show a0 scope global)" = "$had" ]
+inside sh -c "printf '[Service]\nExecStart=/bin/false\nRestart=always\nRestartSec=60\n' >/run/systemd/system/victim.service; systemctl daemon-reload"
+check "a service that dies at once is told" said "restart victim.service: it is activating (exit-code)" ask unit.restart unit=victim.service
+inside sh -c "printf '[Service]\nExecStart=/bin/sleep infinity\n' >/run/systemd/system/victim.service; systemctl daemon-reload; systemctl restart victim.service"
+
 check "the warden leaves when nobody asks" within 45 not active holdfast-warden.service
 
 first=$(inside systemctl show -P MainPID holdfast)

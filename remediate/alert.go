@@ -65,9 +65,19 @@ func (r *Rules) raise(now time.Time, of *rule, m match) {
 	if a.repair != "" {
 		body["repair"] = a.repair
 	}
-	if r.storm.event(now, of.name, raised, body) {
+	told := r.storm.event(now, of.name, raised, body)
+	if told {
 		r.o.Log.Warn("alert raised", "rule", a.rule, "key", a.label(), "severity", a.severity)
 	}
+	if a.repair != "" {
+		r.blame(now, a, m.values(), !told)
+	}
+}
+
+// blame makes a diagnosis of an alert whose rule names a fault. What the forest said of it has been overtaken.
+func (r *Rules) blame(now time.Time, a *alert, values map[string]any, quiet bool) {
+	r.chart.over("rule "+a.rule+" names "+a.repair, false, func(d *Diagnosis) bool { return !d.ruled() })
+	r.chart.named(now, &Diagnosis{Fault: a.repair, By: ByRule, Rule: a.rule, Key: a.keys(), values: values, from: a}, quiet)
 }
 
 // clear ends the alerts of a rule whose keys have all that the match's key has.
@@ -96,9 +106,11 @@ func (r *Rules) end(now time.Time, a *alert, m *match, by string) {
 			body["values"] = v
 		}
 	}
-	if r.storm.event(now, a.rule, cleared, body) {
+	told := r.storm.event(now, a.rule, cleared, body)
+	if told {
 		r.o.Log.Info("alert cleared", "rule", a.rule, "key", a.label(), "by", by)
 	}
+	r.chart.over("its alert was cleared", !told, func(d *Diagnosis) bool { return d.from == a })
 }
 
 // settle reminds, ends what has been quiet for long, writes down what changed, and tells what a storm held back.

@@ -58,6 +58,9 @@ func TestASampleBecomesTheEventOfItsType(t *testing.T) {
 		{sample("disk", "/", "mounted", true, "used_ratio", 0.9), "Disk(deviceId=pump mount=/ used_ratio=0.9 mounted=true)"},
 		{sample("gpio_edge", "door", "level", 1, "high", true, "seq", 7), "GpioEdge(deviceId=pump line=door level=1 high=true seq=7)"},
 		{sample("units", "ssh.service", "active", false, "state", "failed/failed"), "UnitState(deviceId=pump unit=ssh.service active=false state=failed/failed)"},
+		{sample("units", "a.service", "active", true, "memory_bytes", 10, "tasks_count", 2, "cpu_seconds", 0.5),
+			"UnitState(deviceId=pump unit=a.service active=true memory_bytes=10 tasks_count=2 cpu_seconds=0.5)"},
+		{sample("probe", "", "verdict", "link", "carrier", false, "dns_ok", false), "Probe(deviceId=pump verdict=link carrier=false dns_ok=false)"},
 		{sample("log", "ssh.service", "message", "hm", "priority", 3, "unit", "ssh.service"), "LogRecord(deviceId=pump unit=ssh.service message=hm priority=3)"},
 		{sample("load", "", "load1", math.Inf(1), "load5", math.NaN(), "load15", 1, "new", 2), "Load(deviceId=pump load15=1)"},
 		{sample("gpio_edge", "door", "level", 1e300, "seq", 1e300, "high", "yes"), "GpioEdge(deviceId=pump line=door)"},
@@ -107,13 +110,24 @@ func TestDeviceStatusIsTheLatestOfEverySourceUntilItIsStale(t *testing.T) {
 		sample("temperature", "cpu", "temperature_celsius", -5), sample("temperature", "board", "temperature_celsius", -20),
 		sample("units", "a.service", "active", true), sample("units", "b.service", "active", false), sample("units", "c.service", "active", false),
 		sample("clock", "", "synchronised", true, "offset_seconds", 0.125),
+		sample("files", "", "open_count", 700, "open_ratio", 0.25), sample("processes", "", "blocked_count", 2, "threads_count", 90, "forks_per_second", 1.5),
+		sample("disk_io", "sda", "await_seconds", 0.002), sample("disk_io", "sdb", "await_seconds", 0.25), sample("disk_io", "sdc", "busy_ratio", 0),
+		sample("network", "usb0", "rx_errors_per_second", 1, "tx_errors_per_second", 2, "rx_drops_per_second", 4, "tx_drops_per_second", 8),
+		sample("network", "usb1", "rx_errors_per_second", 0.5, "tx_errors_per_second", 0, "rx_drops_per_second", 0.25, "tx_drops_per_second", 0),
+		sample("units", "b.service", "active", false, "restarts_count", 3, "memory_bytes", 5000, "tasks_count", 4),
+		sample("units", "c.service", "active", false, "restarts_count", 4, "memory_bytes", 3000, "tasks_count", 9),
+		sample("w1", "28-a", "fault", "gone"), sample("w1", "28-b", "temperature_celsius", 7), sample("i2c", "x", "fault", "stuck"),
+		sample("probe", "", "verdict", "dns", "carrier", true, "gateway_loss_ratio", 0.25, "gateway_seconds", 0.5, "dns_ok", false, "dns_seconds", 1.25,
+			"broker_ok", true, "broker_seconds", 0.375),
 	} {
 		feed.Sample(&s)
 	}
 	feed.Link(true, 0, "")
 	feed.Round(noon.Add(30*time.Second), true)
 	want := "DeviceStatus(deviceId=pump cpuUtilization=25 memoryUtilization=50 swapUtilization=25 diskUtilization=75 diskFree=25 " +
-		"networkReceive=13500 networkTransmit=3000 networkUtilization=20 temperature=-5 unitsDown=2 clockSynchronised=true clockOffset=0.125 clockTrusted=true linkUp=true)"
+		"diskBusy=0 networkReceive=13500 networkTransmit=3000 networkUtilization=20 temperature=-5 openFilesUtilization=25 unitsDown=2 clockSynchronised=true clockOffset=0.125 " +
+		"openFiles=700 forks=1.5 threads=90 blockedTasks=2 diskAwait=250 networkErrors=3.5 networkDrops=12.25 unitRestarts=7 unitMemory=5000 unitTasks=9 sensorFaults=2 " +
+		"uplinkCarrier=true gatewayLoss=25 gatewayDelay=500 dnsFailing=true dnsDelay=1250 brokerFailing=false brokerDelay=375 clockTrusted=true linkUp=true)"
 	if got != want {
 		t.Errorf("fresh:\n%s, want\n%s", got, want)
 	}

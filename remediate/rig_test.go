@@ -26,6 +26,9 @@ type rig struct {
 	files   board.Files
 	limits  map[string]float64
 	told    []map[string]any // events of alerts and rules, as they would be sent
+	asks    []remediate.Ask
+	hold    string
+	locals  []string
 }
 
 func (r *rig) Now() time.Time { return r.now }
@@ -53,6 +56,9 @@ func (r *rig) start(files ...remediate.File) {
 
 func (r *rig) begin() {
 	r.Rules = remediate.New(remediate.Options{Device: "pump", Clock: r, Files: r.files, Log: slog.New(slog.DiscardHandler),
+		Ask:   func(a remediate.Ask) { r.asks = append(r.asks, a) },
+		Hold:  func() string { return r.hold },
+		Local: func(do string) error { r.locals = append(r.locals, do); return nil },
 		Limit: func(name string) (float64, bool) { n, ok := r.limits[name]; return n, ok },
 		Event: func(kind string, body map[string]any) {
 			text, err := json.Marshal(body)

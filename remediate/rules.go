@@ -2,6 +2,7 @@ package remediate
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 
 	"holdfast/board"
@@ -19,6 +20,10 @@ type Options struct {
 	Limit        func(name string) (float64, bool)      // what limit('cpu') is
 	Event        func(kind string, body map[string]any) // takes what is to be told; it is on flash soon, and then sent
 	Log          *slog.Logger
+
+	Ask   func(Ask)             // has a deed done; nil where nothing is repaired
+	Local func(do string) error // does a deed that needs no power, such as config.rollback
+	Hold  func() string         // why nothing may be repaired now, empty when it may
 }
 
 // Rules are the rules in force, and the alerts that are open. All methods are called by one goroutine.
@@ -35,6 +40,15 @@ type Rules struct {
 
 	alerts book
 	storm  storm
+	chart  chart
+	judge  judge
+	habits habits
+
+	plans     map[string]*plan // by fault
+	planFault string           // why not all playbooks are in force
+	watches   map[*epl.Rule]*watch
+	fresh     *watch // that is being deployed
+	climb     climb
 }
 
 // Standing is how the rules do, for people.
@@ -47,6 +61,11 @@ type Standing struct {
 	Lost      uint64        `json:"lost,omitempty"`  // alerts that were not opened, since too many were
 	MaxBytes  int           `json:"max_bytes"`       // what the rules hold at most
 	Open      []AlertStatus `json:"open,omitempty"`
+
+	Diagnoses []Diagnosis    `json:"diagnoses,omitempty"` // that are open
+	Model     *ModelStanding `json:"model,omitempty"`     // nil without one
+
+	Repairs *RepairStanding `json:"repairs,omitempty"` // nil where nothing is repaired
 }
 
 // AlertStatus is one alert that is open.
@@ -62,13 +81,19 @@ type AlertStatus struct {
 
 // New makes rules without any, and reads which alerts were open when the agent ended.
 func New(o Options) *Rules {
-	r := &Rules{o: o, origin: o.Clock.Now(), set: &set{}, byLive: map[*epl.Rule]*rule{}}
+	r := &Rules{o: o, origin: o.Clock.Now(), set: &set{}, byLive: map[*epl.Rule]*rule{}, watches: map[*epl.Rule]*watch{}}
 	all := Catalogue()
 	r.engine = epl.New(epl.Options{Types: Types(all), Listener: r.hear, Limit: o.Limit, Wall: o.Clock.Now})
 	r.feed = NewFeed(all, FeedOptions{Device: o.Device, CapacityBits: o.CapacityBits, Stale: o.Stale, Send: r.send})
-	r.storm.tell = o.Event
+	r.storm.tell, r.chart.tell = o.Event, o.Event
 	if err := r.alerts.recall(o.Files, r.origin); err != nil {
 		o.Log.Error("open alerts are lost; they are raised again where their cause lasts", "err", err)
+	}
+	r.recallHabits()
+	if o.Ask != nil {
+		if err := r.recallRepair(); err != nil {
+			o.Log.Error("which repair was under way is lost", "err", err)
+		}
 	}
 	return r
 }
@@ -108,8 +133,18 @@ func (r *Rules) Load(files []File, read error) error {
 	}
 	r.set = s
 	r.alerts.adopt(s, func(a *alert) { r.end(now, a, nil, "the rule was removed") })
+	r.remember(now)
 	r.settle(now)
 	return err
+}
+
+// remember opens the diagnoses of alerts that were open before the agent ended. They were told then.
+func (r *Rules) remember(now time.Time) {
+	for _, a := range r.alerts.open {
+		if a.repair != "" && !r.chart.has(func(d *Diagnosis) bool { return d.from == a }) {
+			r.chart.named(now, &Diagnosis{Fault: a.repair, By: ByRule, Rule: a.rule, Key: a.keys(), from: a}, true)
+		}
+	}
 }
 
 // soundOf compiles those files that are right by themselves and together, nil when there are none.
@@ -185,6 +220,10 @@ func (r *Rules) Round() {
 	now := r.o.Clock.Now()
 	r.advance(now)
 	r.feed.Round(now, r.o.Clock.Trusted())
+	r.row(now)
+	r.usual(now)
+	r.climbRound(now)
+	r.climbOn(now)
 }
 
 // Link says that the connection to the cloud came up or went down.
@@ -205,12 +244,14 @@ func (r *Rules) Tick() {
 	now := r.o.Clock.Now()
 	r.advance(now)
 	r.settle(now)
+	r.climbOn(now)
 }
 
 // Rest writes down what is open, before the agent ends.
 func (r *Rules) Rest() {
 	r.alerts.written = time.Time{}
 	r.Tick()
+	r.keepHabits(r.o.Clock.Now(), habitsLeast)
 }
 
 // tickPause is the least time between two ticks: timers of rules are late by no more, and a board is not woken more often.
@@ -221,6 +262,9 @@ func (r *Rules) Next() time.Time {
 	at := r.alerts.next()
 	if t := r.storm.next(); !t.IsZero() && (at.IsZero() || t.Before(at)) {
 		at = t
+	}
+	if c := &r.climb; (c.step == settling || c.step == watching) && (at.IsZero() || c.until.Before(at)) {
+		at = c.until
 	}
 	if due, ok := r.engine.Due(); ok {
 		if t := r.origin.Add(time.Duration(due) * time.Millisecond); at.IsZero() || t.Before(at) {
@@ -246,7 +290,8 @@ func (r *Rules) Overflows() {
 
 // Standing says how the rules do.
 func (r *Rules) Standing() Standing {
-	s := Standing{Rules: len(r.set.rules), Hash: r.set.hash, Fault: r.fault, Lost: r.alerts.lost, Open: r.alerts.status()}
+	s := Standing{Rules: len(r.set.rules), Hash: r.set.hash, Fault: r.fault, Lost: r.alerts.lost, Open: r.alerts.status(),
+		Diagnoses: r.chart.standing(), Model: r.judge.standing(), Repairs: r.repairing()}
 	for _, of := range r.set.rules {
 		one := of.live.Standing()
 		s.Matches, s.Overflows, s.MaxBytes = s.Matches+one.Matches, s.Overflows+one.Overflows, s.MaxBytes+one.MaxBytes
@@ -257,6 +302,12 @@ func (r *Rules) Standing() Standing {
 // OpenNames are what is reported of open alerts: how many, and the names of the first. It changes when they do.
 func (r *Rules) OpenNames(most int) (count int, names []string) { return r.alerts.names(most) }
 
+// Named are the faults that have a name now, each once, and what is in force to name them: the model's id in short, empty without
+// one, and why the model that was read last is not in force.
+func (r *Rules) Named() (faults []string, model, fault string) {
+	return r.chart.names(), r.judge.short, r.judge.fault
+}
+
 // Reported is what is reported of the set in force.
 func (r *Rules) Reported() (count int, hash, fault string) {
 	return len(r.set.rules), r.set.hash, r.fault
@@ -266,6 +317,9 @@ func (r *Rules) Reported() (count int, hash, fault string) {
 func (r *Rules) advance(now time.Time) { r.engine.Span(now.Sub(r.origin).Milliseconds()) }
 
 func (r *Rules) send(t *epl.Type, vals []epl.Value) {
+	if c := &r.climb; c.step == watching && c.plan != nil && slices.Contains(c.takes, t) {
+		c.fed = true
+	}
 	if _, err := r.engine.Send(t, vals); err != nil && r.failed == nil { // a fault of the catalogue: told once
 		r.failed = err
 		r.o.Log.Error("event not taken", "err", err)
@@ -274,6 +328,15 @@ func (r *Rules) send(t *epl.Type, vals []epl.Value) {
 
 // hear takes what a rule puts out.
 func (r *Rules) hear(out epl.Output) {
+	if w := r.watches[out.Rule]; w != nil || r.fresh != nil {
+		if w == nil {
+			w = r.fresh
+		}
+		for _, row := range out.New {
+			w.hear(r.o.Clock.Now(), match{columns: out.Rule.Columns(), row: row})
+		}
+		return
+	}
 	of := r.byLive[out.Rule]
 	if of == nil {
 		of = r.now

@@ -48,13 +48,13 @@ type machine struct {
 	noise                            *rand.Rand
 	cpu, memory, disk, hot, probe    float64
 	carrier, synchronised, answering bool
-	unit                             string // its state
+	unit, verdict                    string // the unit's state, and where the way to the cloud ends
 	restarts, since                  int
 }
 
 func wellMachine() *machine {
 	return &machine{noise: rand.New(rand.NewPCG(1, 2)), cpu: 0.2, memory: 0.4, disk: 0.6, hot: 45, probe: 20, carrier: true, synchronised: true,
-		answering: true, unit: "active/running", since: 5000}
+		answering: true, unit: "active/running", since: 5000, verdict: "ok"}
 }
 
 const gigabyte = 1e9
@@ -78,6 +78,13 @@ func (m *machine) round(uptime time.Duration) []collectors.Sample {
 		sample("units", "ssh.service", "active", true, "state", "active/running", "restarts_count", 1, "since_seconds", uptime.Seconds()),
 		sample("w1", "28-aa", "temperature_celsius", near(20, 1)),
 	}
+	loss := 0.0
+	if m.verdict == "gateway" {
+		loss = 1
+	}
+	reached := m.verdict == "ok" || m.verdict == "dns"
+	all = append(all, sample("probe", "", "verdict", m.verdict, "carrier", m.verdict != "link", "gateway_loss_ratio", loss, "gateway_seconds", near(0.001, 0.001),
+		"dns_ok", m.verdict == "ok", "dns_seconds", near(0.02, 0.01), "broker_ok", reached, "broker_seconds", near(0.05, 0.01)))
 	if m.answering {
 		all = append(all, sample("w1", "28-bb", "temperature_celsius", near(m.probe, 1)))
 	} else {
@@ -113,6 +120,9 @@ func TestEachRuleOfTheStarterSetRaisesOnceAnEpisodeRemindsAndClears(t *testing.T
 		{rule: "memory-leak", episode: func(m *machine, at time.Duration) { m.memory = 0.4 + 0.012*at.Hours() }, lasts: 20 * time.Hour, reminds: 1},
 		{rule: "disk-full", key: "/", episode: func(m *machine, _ time.Duration) { m.disk = 0.97 }, lasts: 7 * time.Hour, reminds: 1},
 		{rule: "disk-filling", key: "/", episode: func(m *machine, at time.Duration) { m.disk = 0.6 + 0.02*at.Hours() }, lasts: 8 * time.Hour, reminds: 1},
+		{rule: "no-gateway", episode: func(m *machine, _ time.Duration) { m.verdict = "gateway" }, lasts: 7 * time.Hour, reminds: 1},
+		{rule: "dns-fails", episode: func(m *machine, _ time.Duration) { m.verdict = "dns" }, lasts: 7 * time.Hour, reminds: 1},
+		{rule: "upstream-down", episode: func(m *machine, _ time.Duration) { m.verdict = "upstream" }, lasts: 7 * time.Hour, reminds: 1},
 		{rule: "hot", key: "cpu-thermal", episode: func(m *machine, _ time.Duration) { m.hot = 85 }, lasts: 7 * time.Hour, reminds: 1},
 		{rule: "carrier-flapping", key: "eth0", episode: func(m *machine, at time.Duration) { m.carrier = every(at, 30*time.Second) }, lasts: time.Hour},
 		{rule: "sensor-silent", key: "w1 28-bb", episode: func(m *machine, _ time.Duration) { m.answering = false }, lasts: 25 * time.Hour, reminds: 1},
@@ -186,6 +196,17 @@ func TestAMachineThatIsWellRaisesNothing(t *testing.T) {
 		}
 		m.disk = 0.6 + 0.01*float64(at/(24*time.Hour)) // logs
 		m.carrier = hour < 3*time.Hour || hour > 3*time.Hour+5*time.Minute
+		m.verdict = "ok"
+		switch {
+		case !m.carrier:
+			m.verdict = "link"
+		case every(at, time.Hour): // one datagram is lost
+			m.verdict = "dns"
+		case every(at, 7*time.Hour+20*time.Second): // the gateway is busy
+			m.verdict = "gateway"
+		case every(at, 11*time.Hour+10*time.Second): // the broker is restarted
+			m.verdict = "upstream"
+		}
 		m.answering = hour < 5*time.Hour || hour > 5*time.Hour+3*time.Minute
 		if hour == 6*time.Hour {
 			m.restarts, m.since = m.restarts+1, 0

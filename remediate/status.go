@@ -3,6 +3,7 @@ package remediate
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"holdfast/collectors"
@@ -11,7 +12,7 @@ import (
 
 // A statusMeasure is one property of DeviceStatus: where it comes from, and how several instances become one number.
 type statusMeasure struct {
-	name, source string
+	name, source string // source: one, or with flaws several
 	instance     string // with only
 	field        string
 	factor       float64
@@ -29,6 +30,7 @@ const (
 	sum
 	all   // a truth: true where all are
 	falls // how many are false
+	flaws // how many are true, over several sources
 )
 
 // The properties of DeviceStatus behind deviceId; docs/events.md says what they mean.
@@ -65,6 +67,24 @@ var statusMeasures = [...]statusMeasure{
 	{name: "clockOffset", source: "clock", field: "offset_seconds", factor: 1},
 	{name: "agentMemory", source: "self", field: "rss_bytes", factor: 1},
 	{name: "recordsWaiting", source: "self", field: "records_waiting_count", factor: 1},
+	{name: "openFiles", source: "files", field: "open_count", factor: 1},
+	{name: "forks", source: "processes", field: "forks_per_second", factor: 1},
+	{name: "threads", source: "processes", field: "threads_count", factor: 1},
+	{name: "blockedTasks", source: "processes", field: "blocked_count", factor: 1},
+	{name: "diskAwait", source: "disk_io", field: "await_seconds", factor: 1e3, how: highest},
+	{name: "networkErrors", source: "network", of: bothOf("rx_errors_per_second", "tx_errors_per_second"), how: sum},
+	{name: "networkDrops", source: "network", of: bothOf("rx_drops_per_second", "tx_drops_per_second"), how: sum},
+	{name: "unitRestarts", source: "units", field: "restarts_count", factor: 1, how: sum},
+	{name: "unitMemory", source: "units", field: "memory_bytes", factor: 1, how: highest},
+	{name: "unitTasks", source: "units", field: "tasks_count", factor: 1, how: highest},
+	{name: "sensorFaults", source: "temperature hwmon iio w1 i2c", of: flawed, how: flaws},
+	{name: "uplinkCarrier", source: "probe", field: "carrier", how: all},
+	{name: "gatewayLoss", source: "probe", field: "gateway_loss_ratio", factor: 100},
+	{name: "gatewayDelay", source: "probe", field: "gateway_seconds", factor: 1e3},
+	{name: "dnsFailing", source: "probe", of: notOf("dns_ok"), how: all},
+	{name: "dnsDelay", source: "probe", field: "dns_seconds", factor: 1e3},
+	{name: "brokerFailing", source: "probe", of: notOf("broker_ok"), how: all},
+	{name: "brokerDelay", source: "probe", field: "broker_seconds", factor: 1e3},
 	{name: "clockTrusted", how: all}, // the agent's own, as linkUp
 	{name: "linkUp", how: all},
 }
@@ -82,7 +102,7 @@ func (m *statusMeasure) kind() epl.Kind {
 	switch m.how {
 	case all:
 		return epl.Bool
-	case falls:
+	case falls, flaws:
 		return epl.Int
 	}
 	return epl.Double
@@ -105,6 +125,31 @@ func networkUsed(s *collectors.Sample, capacityBits float64) (float64, bool) {
 	return 100 * 8 * max(in, out) / capacityBits, (ok || also) && capacityBits > 0
 }
 
+// bothOf adds what goes in and what goes out.
+func bothOf(in, out string) func(*collectors.Sample, float64) (float64, bool) {
+	return func(s *collectors.Sample, _ float64) (float64, bool) {
+		a, ok := numberOf(s, in)
+		b, also := numberOf(s, out)
+		return a + b, ok && also
+	}
+}
+
+// notOf is true where a truth is not.
+func notOf(field string) func(*collectors.Sample, float64) (float64, bool) {
+	return func(s *collectors.Sample, _ float64) (float64, bool) {
+		n, ok := numberOf(s, field)
+		return 1 - n, ok
+	}
+}
+
+// flawed says whether a sensor has a fault.
+func flawed(s *collectors.Sample, _ float64) (float64, bool) {
+	if _, faulty := s.Field("fault"); faulty {
+		return 1, true
+	}
+	return 0, true
+}
+
 func numberOf(s *collectors.Sample, field string) (float64, bool) {
 	v, found := s.Field(field)
 	n, ok := v.Number()
@@ -117,6 +162,7 @@ type present struct {
 	stale        func(source string) time.Duration
 	sources      map[string]*presentSource
 	linkUp       epl.Value
+	said         [len(statusMeasures)]bool // properties that ever had a value
 }
 
 type presentSource struct {
@@ -137,13 +183,12 @@ const mostInstances = 64
 func newPresent(capacityBits float64, stale func(source string) time.Duration) *present {
 	p := &present{capacityBits: capacityBits, stale: stale, sources: map[string]*presentSource{}}
 	for i, m := range statusMeasures {
-		if m.source == "" {
-			continue
+		for name := range strings.FieldsSeq(m.source) {
+			if p.sources[name] == nil {
+				p.sources[name] = &presentSource{}
+			}
+			p.sources[name].measures = append(p.sources[name].measures, i)
 		}
-		if p.sources[m.source] == nil {
-			p.sources[m.source] = &presentSource{}
-		}
-		p.sources[m.source].measures = append(p.sources[m.source].measures, i)
 	}
 	return p
 }
@@ -181,14 +226,24 @@ func (p *present) take(s *collectors.Sample) {
 
 // fill writes the properties of DeviceStatus as of now; what is stale is null, and forgotten.
 func (p *present) fill(vals []epl.Value, now time.Time, trusted bool) {
+	clear(vals)
 	for name, src := range p.sources {
 		limit := p.stale(name)
 		src.readings = slices.DeleteFunc(src.readings, func(r reading) bool { return now.Sub(r.at) > limit })
 		for k, index := range src.measures {
-			vals[index] = statusMeasures[index].join(src.readings, k)
+			v := statusMeasures[index].join(src.readings, k)
+			if v.Null() {
+				continue
+			}
+			if before, ok := vals[index].Float(); ok { // of another source
+				n, _ := v.Float()
+				v = epl.OfInt(int32(before + n))
+			}
+			vals[index], p.said[index] = v, true
 		}
 	}
 	vals[len(statusMeasures)-2], vals[len(statusMeasures)-1] = epl.OfBool(trusted), p.linkUp
+	p.said[len(statusMeasures)-2], p.said[len(statusMeasures)-1] = true, !p.linkUp.Null()
 }
 
 // join makes one value of what the instances say.
@@ -204,7 +259,7 @@ func (m *statusMeasure) join(readings []reading, k int) epl.Value {
 		case none, m.how == highest && v > n, (m.how == lowest || m.how == all) && v < n:
 			n = v
 		}
-		if v == 0 {
+		if (v == 0) == (m.how == falls) {
 			count++
 		}
 		none = false
@@ -214,7 +269,7 @@ func (m *statusMeasure) join(readings []reading, k int) epl.Value {
 		return epl.Value{}
 	case m.how == all:
 		return epl.OfBool(n != 0)
-	case m.how == falls:
+	case m.how == falls, m.how == flaws:
 		return epl.OfInt(int32(count))
 	}
 	return epl.OfDouble(n)

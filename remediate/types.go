@@ -47,7 +47,9 @@ var sampleTypes = [...][4]string{
 	{"Flash", "flash", "device", "worn_a_ratio worn_b_ratio b:worn_out s:reserve s:product s:manufacturer s:made s:fault"},
 	{"I2c", "i2c", "chip", "temperature_celsius pressure_pascals humidity_percent voltage_volts current_amperes power_watts " +
 		"voltage0_volts voltage1_volts voltage2_volts voltage3_volts s:fault s:fault_field"},
-	{"UnitState", "units", "unit", "b:active s:state l:restarts_count since_seconds"},
+	{"UnitState", "units", "unit", "b:active s:state l:restarts_count since_seconds memory_bytes l:tasks_count cpu_seconds"},
+	{"Probe", "probe", "", "s:verdict b:carrier gateway_loss_ratio gateway_seconds b:dns_ok dns_seconds b:broker_ok broker_seconds " +
+		"b:http_ok http_seconds"},
 	{"LogRecord", "log", "unit", "s:message i:priority s:identifier l:pid s:written b:truncated l:dropped_count"},
 	{"GpioLine", "gpio", "line", "i:level b:high s:error l:edges_count l:rising_count l:falling_count l:lost_count"},
 	{"GpioEdge", "gpio_edge", "line", "i:level b:high l:monotonic_microseconds l:seq l:lost_count l:untold_count s:error"},

@@ -33,3 +33,8 @@ func Floor(files board.Files) (int64, error) {
 	f, err := store{files: files, prefix: "system."}.loadFloor()
 	return f.Security, err
 }
+
+// Raise raises the floor.
+func Raise(files board.Files, seq, security int64) error {
+	return store{files: files, prefix: "system."}.raise(floor{Seq: seq, Security: security})
+}

@@ -67,5 +67,6 @@ func (e *Engine) Cancel(ctx context.Context) error {
 	case facts.Next == e.j.Target:
 		return errors.New("it is committed already")
 	}
-	return e.condemn(ctx, "canceled")
+	_, err = e.condemn(ctx, "canceled")
+	return err
 }

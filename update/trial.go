@@ -131,7 +131,7 @@ func (e *Engine) probe(ctx context.Context) (Want, error) {
 		if len(missing) == 0 {
 			missing = []string{"it was not in order for long enough"}
 		}
-		return Want{}, e.condemn(ctx, strings.Join(missing, "; "))
+		return e.condemn(ctx, strings.Join(missing, "; "))
 	}
 	e.progress.waiting = "on trial"
 	if len(missing) > 0 {
@@ -180,15 +180,14 @@ func (e *Engine) commit(ctx context.Context) error {
 }
 
 // condemn notes why the system on trial is no good, before it is left.
-func (e *Engine) condemn(ctx context.Context, why string) error {
+func (e *Engine) condemn(ctx context.Context, why string) (Want, error) {
 	e.o.Log.Error("the system on trial is given up", "slot", e.facts.Booted, "why", why)
 	if e.j.Phase != Arming { // nobody here began the trial: there is nothing to note
-		_, err := e.restart(ctx)
-		return err
+		return e.restart(ctx)
 	}
 	j := e.j
 	j.Verdict = clipped(why, verdictBytes)
-	return e.save(j)
+	return Want{}, e.save(j)
 }
 
 // finish notes what follows from a committed update, in an order in which each can be done again: what may not run any

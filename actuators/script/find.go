@@ -13,7 +13,7 @@ import (
 )
 
 // list returns the names of the scripts in dir, none when dir is not there. Something that is not a script (a README,
-// a backup) is left out; a script or a directory that others could change is an error.
+// a backup, a declaration) is left out; a directory that others could change is an error.
 func list(dir string, owner int) ([]string, error) {
 	if err := sound(dir, owner); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -27,11 +27,8 @@ func list(dir string, owner int) ([]string, error) {
 	var names []string
 	for _, e := range entries {
 		info, err := e.Info()
-		if err != nil || !plain(e.Name()) || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
+		if err != nil || !plain(e.Name()) || strings.HasSuffix(e.Name(), ".toml") || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
 			continue
-		}
-		if _, err := find(dir, e.Name(), owner); err != nil {
-			return nil, fmt.Errorf("%s: %w", e.Name(), err)
 		}
 		if names = append(names, e.Name()); len(names) > scriptsMost {
 			return nil, fmt.Errorf("%s: more than %d scripts", dir, scriptsMost)

@@ -29,19 +29,31 @@ func installed(t *testing.T, o script.Options, scripts map[string]string) (*actu
 		}
 	}
 	for name, text := range scripts {
-		if err := os.WriteFile(filepath.Join(o.Dir, name), []byte("#!/bin/bash\n"+text), 0o755); err != nil {
-			t.Fatal(err)
+		if strings.HasSuffix(name, ".toml") {
+			write(t, filepath.Join(o.Dir, name), text, 0o644)
+			continue
 		}
+		write(t, filepath.Join(o.Dir, name), "#!/bin/bash\n"+text, 0o755)
 	}
-	v, err := script.Verb(o)
-	if err != nil {
-		t.Fatal(err)
+	v, faults, err := script.Verb(o)
+	if err != nil || len(faults) > 0 {
+		t.Fatal(err, faults)
 	}
 	s, err := actuators.NewSet(actuators.Options{Clock: boardtest.Clock{}, Allow: []string{"script"}}, v)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s, o.Dir
+}
+
+// five declares five free texts.
+var five = strings.Repeat("[[arg]]\nname = \"a\"\nkind = \"text\"\noptional = true\n", 5)
+
+func write(t *testing.T, name, text string, mode os.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func run(t *testing.T, s *actuators.Set, name string, args ...string) (actuators.Result, error) {
@@ -56,7 +68,8 @@ func run(t *testing.T, s *actuators.Set, name string, args ...string) (actuators
 
 func TestArgumentsReachTheScriptAsTheyAre(t *testing.T) {
 	s, _ := installed(t, script.Options{}, map[string]string{
-		"show": `printf '%s|' "$@"; env | sort | grep -v -e ^_= -e ^SHLVL= -e ^PWD=; pwd; cat; exit ${#}`,
+		"show.toml": five,
+		"show":      `printf '%s|' "$@"; env | sort | grep -v -e ^_= -e ^SHLVL= -e ^PWD=; pwd; cat; exit ${#}`,
 	})
 	t.Setenv("SECRET", "of the agent")
 	hostile := []string{"a b", "$(id)", "; reboot", "-x", ""}
@@ -133,6 +146,8 @@ func TestNothingSurvivesARun(t *testing.T) {
 		{"forks without end", "f() { setsid bash -c \"sleep MARK\" & }; for i in $(seq 50); do f; done", false},
 		{"empties its environment", "env -i /usr/bin/setsid /bin/sleep MARK & sleep 0.1", false},
 		{"stops itself", "kill -STOP $$", true},
+		{"floods", "trap '' TERM; yes MARK", true},
+		{"forks until it may not", "trap '' TERM; while :; do setsid sleep MARK & done", true},
 	} {
 		s, _ := installed(t, script.Options{Limit: 400 * time.Millisecond, Grace: 200 * time.Millisecond}, map[string]string{
 			"x": strings.ReplaceAll(tt.text, "MARK", mark),
@@ -175,7 +190,8 @@ func TestChildrenOfOtherPartsAreLeftAlone(t *testing.T) {
 
 func TestACallerWhoGivesUpEndsTheScript(t *testing.T) {
 	s, dir := installed(t, script.Options{Grace: 100 * time.Millisecond}, map[string]string{
-		"x": `trap '' TERM; echo > "$1"; sleep 1000`,
+		"x.toml": five,
+		"x":      `trap '' TERM; echo > "$1"; sleep 1000`,
 	})
 	ctx, stop := context.WithCancelCause(t.Context())
 	begun := filepath.Join(dir, "begun")
@@ -237,14 +253,14 @@ func TestNamesStayInTheDirectory(t *testing.T) {
 			t.Errorf("%q: %v, %v", name, r, err)
 		}
 	}
-	v, err := script.Verb(script.Options{Dir: "/nonexistent/scripts", Clock: boardtest.Clock{}})
+	v, _, err := script.Verb(script.Options{Dir: "/nonexistent/scripts", Clock: boardtest.Clock{}})
 	if err != nil {
 		t.Fatalf("no directory: %v", err)
 	}
 	if _, err := v.Do(t.Context(), actuators.Args{"name": ""}); !errors.Is(err, actuators.ErrDenied) {
 		t.Errorf("no scripts: %v", err)
 	}
-	if _, err := script.Verb(script.Options{Dir: "relative", Clock: boardtest.Clock{}}); err == nil {
+	if _, _, err := script.Verb(script.Options{Dir: "relative", Clock: boardtest.Clock{}}); err == nil {
 		t.Error("a relative directory was accepted")
 	}
 }

@@ -20,8 +20,17 @@ import (
 // A Bus restarts units.
 type Bus interface {
 	// Restart restarts the unit and waits for the job's result: done, canceled, timeout, failed, dependency, skipped
-	// (org.freedesktop.systemd1(5), JobRemoved).
-	Restart(ctx context.Context, unit string) (result string, err error)
+	// (org.freedesktop.systemd1(5), JobRemoved). The state is the unit's after that, also when the job did not end well; zero
+	// when it is not known.
+	Restart(ctx context.Context, unit string) (result string, after State, err error)
+}
+
+// A State is how a unit stands.
+type State struct {
+	Active   string // active, activating, deactivating, inactive, failed
+	Sub      string // such as running, auto-restart
+	Result   string // of a service's last run: success, exit-code, timeout, start-limit-hit
+	Restarts uint32 // how often systemd started a service again by itself since somebody last did
 }
 
 // Verb returns unit.restart for the listed units and no others. A job that has not ended after limit (0: 90 s, as
@@ -58,16 +67,28 @@ func restart(ctx context.Context, bus Bus, clock board.Clock, limit time.Duratio
 	ctx, stop := context.WithTimeoutCause(ctx, limit, late)
 	defer stop()
 	began := clock.Now()
-	job, err := bus.Restart(ctx, unit)
+	job, after, err := bus.Restart(ctx, unit)
+	var result actuators.Result
+	if after.Active != "" {
+		result = actuators.Result{"unit": unit, "seconds": clock.Now().Sub(began).Seconds(), "active": after.Active, "sub": after.Sub,
+			"result": after.Result, "restarts": after.Restarts}
+	}
 	switch {
 	case err != nil && errors.Is(context.Cause(ctx), late):
-		return nil, fmt.Errorf("restart %s: %w", unit, late)
+		return result, fmt.Errorf("restart %s: %w", unit, late)
 	case err != nil:
-		return nil, fmt.Errorf("restart %s: %w", unit, err)
+		return result, fmt.Errorf("restart %s: %w", unit, err)
+	case job != "done" && after.Active != "":
+		return result, fmt.Errorf("restart %s: job %s, and it is %s (%s)", unit, job, after.Active, after.Result)
 	case job != "done":
 		return nil, fmt.Errorf("restart %s: job %s", unit, job)
+	case after.Active == "failed" || after.Sub == "auto-restart": // it was forked, which was all the job waited for, and has died
+		return result, fmt.Errorf("restart %s: it is %s (%s)", unit, after.Active, after.Result)
 	}
-	return actuators.Result{"unit": unit, "seconds": clock.Now().Sub(began).Seconds()}, nil
+	if result == nil {
+		result = actuators.Result{"unit": unit, "seconds": clock.Now().Sub(began).Seconds()}
+	}
+	return result, nil
 }
 
 // valid reports what keeps name from being one unit's full name (systemd.unit(5)).
@@ -94,25 +115,60 @@ type Systemd struct {
 	// Address is the D-Bus address to dial; empty for the system bus, and for systemd's private socket when there is
 	// none.
 	Address string
+	// Clock waits a second between the end of a job and the look at the state: most services count as started once they are
+	// forked, and die after that. Nil: it is looked at at once.
+	Clock board.Clock
 }
 
 // Restart implements Bus.
-func (s Systemd) Restart(ctx context.Context, unit string) (string, error) {
-	conn, err := s.dial(ctx)
+func (s Systemd) Restart(ctx context.Context, unit string) (string, State, error) {
+	hold, release := context.WithCancel(context.WithoutCancel(ctx)) // the state is asked for also when the time is over
+	defer release()
+	conn, err := s.dial(hold)
 	if err != nil {
-		return "", fmt.Errorf("open bus: %w", err)
+		return "", State{}, fmt.Errorf("open bus: %w", err)
 	}
 	defer conn.Close()
 	job := make(chan string, 1) // the library's reader must never wait for us
 	if _, err := conn.RestartUnitContext(ctx, unit, "replace", job); err != nil {
-		return "", err
+		return "", State{}, err
 	}
+	result := ""
 	select {
-	case result := <-job:
-		return result, nil
+	case result = <-job:
 	case <-ctx.Done():
-		return "", context.Cause(ctx)
+		err = context.Cause(ctx)
 	}
+	if s.Clock != nil && result == "done" {
+		board.Wait(ctx, s.Clock, settle)
+	}
+	enough := time.AfterFunc(stateWithin, release)
+	defer enough.Stop()
+	return result, state(hold, conn, unit), err
+}
+
+const (
+	settle      = time.Second
+	stateWithin = 5 * time.Second // bounds how long systemd is asked for a state
+)
+
+func state(ctx context.Context, conn *systemd.Conn, unit string) (s State) {
+	text := func(p *systemd.Property, err error) string {
+		if err != nil || p == nil {
+			return ""
+		}
+		v, _ := p.Value.Value().(string)
+		return v
+	}
+	s.Active = text(conn.GetUnitPropertyContext(ctx, unit, "ActiveState"))
+	s.Sub = text(conn.GetUnitPropertyContext(ctx, unit, "SubState"))
+	if strings.HasSuffix(unit, ".service") {
+		s.Result = text(conn.GetServicePropertyContext(ctx, unit, "Result"))
+		if p, err := conn.GetServicePropertyContext(ctx, unit, "NRestarts"); err == nil {
+			s.Restarts, _ = p.Value.Value().(uint32)
+		}
+	}
+	return s
 }
 
 func (s Systemd) dial(ctx context.Context) (*systemd.Conn, error) {

@@ -24,17 +24,18 @@ import (
 // A bus answers as told, or hangs when it has nothing to say.
 type bus struct {
 	result string
+	after  unit.State
 	err    error
 	units  []string
 }
 
-func (b *bus) Restart(ctx context.Context, unit string) (string, error) {
-	b.units = append(b.units, unit)
+func (b *bus) Restart(ctx context.Context, name string) (string, unit.State, error) {
+	b.units = append(b.units, name)
 	if b.result == "" && b.err == nil {
 		<-ctx.Done()
-		return "", context.Cause(ctx)
+		return "", b.after, context.Cause(ctx)
 	}
-	return b.result, b.err
+	return b.result, b.after, b.err
 }
 
 func set(t *testing.T, b unit.Bus, limit time.Duration, units ...string) *actuators.Set {
@@ -96,6 +97,28 @@ func TestAJobThatDoesNotEndWellIsAnError(t *testing.T) {
 			t.Errorf("after %v: %v", time.Since(began), err)
 		}
 	})
+}
+
+func TestTheStateAfterARestartIsTold(t *testing.T) {
+	for _, tt := range []struct {
+		b   *bus
+		why string
+	}{
+		{&bus{result: "done", after: unit.State{Active: "active", Sub: "running", Result: "success", Restarts: 3}}, ""},
+		{&bus{result: "done", after: unit.State{Active: "activating", Sub: "start", Result: "success"}}, ""},
+		{&bus{result: "done", after: unit.State{Active: "activating", Sub: "auto-restart", Result: "exit-code", Restarts: 7}}, "it is activating (exit-code)"},
+		{&bus{result: "done", after: unit.State{Active: "failed", Sub: "failed", Result: "start-limit-hit"}}, "it is failed (start-limit-hit)"},
+		{&bus{result: "failed", after: unit.State{Active: "failed", Sub: "failed", Result: "timeout"}}, "job failed, and it is failed (timeout)"},
+		{&bus{err: errors.New("lost"), after: unit.State{Active: "inactive", Sub: "dead"}}, "lost"},
+	} {
+		r, err := restart(t, set(t, tt.b, 0, "x.service"), "x.service")
+		if r["active"] != tt.b.after.Active || r["sub"] != tt.b.after.Sub || r["restarts"] != tt.b.after.Restarts || r["result"] != tt.b.after.Result {
+			t.Errorf("%+v: %v", tt.b, r)
+		}
+		if (err == nil) != (tt.why == "") || err != nil && err.Error() != "restart x.service: "+tt.why {
+			t.Errorf("%+v: %v, want %q", tt.b, err, tt.why)
+		}
+	}
 }
 
 // A manager is systemd as far as a restart can see it, exported on a real bus.
@@ -182,7 +205,7 @@ func TestSystemdOnARealBus(t *testing.T) {
 	if _, err := restart(t, hang, "hang.service"); err == nil || !strings.Contains(err.Error(), "not ended after 50ms") {
 		t.Errorf("a job that hangs: %v", err)
 	}
-	if _, err := (unit.Systemd{Address: "unix:path=/nonexistent"}).Restart(t.Context(), "good.service"); err == nil || !strings.HasPrefix(err.Error(), "open bus: ") {
+	if _, _, err := (unit.Systemd{Address: "unix:path=/nonexistent"}).Restart(t.Context(), "good.service"); err == nil || !strings.HasPrefix(err.Error(), "open bus: ") {
 		t.Errorf("without a bus: %v", err)
 	}
 }

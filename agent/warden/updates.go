@@ -3,6 +3,7 @@ package warden
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -61,6 +62,24 @@ func UpdateVerbs(engines map[string]*update.Engine) []actuators.Verb {
 		verb("update.resume", "let a paused update go on", nil, after((*update.Engine).Resume)),
 		verb("update.cancel", "give the update up", nil, after((*update.Engine).Cancel)),
 	}
+}
+
+// RollbackVerb goes back to what ran before the last update. It is a rung of playbooks and is asked for by nobody else, so it
+// belongs in no server's set. It restarts the machine, or the agent, and counts as that.
+func RollbackVerb(engines map[string]*update.Engine) actuators.Verb {
+	return actuators.Verb{Name: "update.rollback", Help: "go back to what ran before the last update", Class: actuators.Reboot, Destructive: true,
+		Params: []actuators.Param{{Name: "kind", Kind: actuators.Text, Required: true, Choices: slices.Sorted(maps.Keys(engines))}},
+		Do: func(ctx context.Context, args actuators.Args) (actuators.Result, error) {
+			e := engines[args.Text("kind")]
+			if e == nil {
+				return nil, fmt.Errorf("%w: nothing of the kind %q is updated here", actuators.ErrInvalid, args.Text("kind"))
+			}
+			release, err := e.RollBack(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return actuators.Result{"kind": args.Text("kind"), "release": release}, nil
+		}}
 }
 
 func stands(e *update.Engine) actuators.Result { return actuators.Result{"status": e.Status()} }

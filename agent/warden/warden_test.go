@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	"holdfast/actuators"
 	"holdfast/agent/warden"
 	"holdfast/board/boardtest"
+	"holdfast/update"
 )
 
 type (
@@ -348,4 +350,19 @@ func TestLimitsHoldAcrossServers(t *testing.T) {
 			t.Errorf("%d reboots, the last error %v", reboots, last)
 		}
 	})
+}
+
+func TestGoingBackCountsAsARestart(t *testing.T) {
+	v := warden.RollbackVerb(map[string]*update.Engine{"system": nil, "content": nil})
+	if v.Class != actuators.Reboot || v.Aside || !v.Destructive || !slices.Equal(v.Params[0].Choices, []string{"content", "system"}) {
+		t.Errorf("%+v", v)
+	}
+	if _, err := v.Do(t.Context(), actuators.Args{"kind": "system"}); !errors.Is(err, actuators.ErrInvalid) {
+		t.Errorf("of nothing: %v", err)
+	}
+	for _, other := range warden.UpdateVerbs(nil) {
+		if other.Name == v.Name {
+			t.Error("whoever may ask for updates may ask for it")
+		}
+	}
 }

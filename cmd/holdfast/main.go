@@ -111,7 +111,7 @@ func dispatch(ctx context.Context, args []string, std streams) int {
 	if name == "--version" {
 		name = "version"
 	}
-	for _, c := range commands() {
+	for _, c := range append(commands(), errands()...) {
 		if c.name == name {
 			return explain(std.err, name, c.run(ctx, rest, std))
 		}

@@ -94,6 +94,12 @@ func printStatus(w io.Writer, s *agent.Status) error {
 		for _, a := range r.Open {
 			row("ALERT", "%s", alertLine(a, s.Time))
 		}
+		if m := r.Model; m != nil && m.ID != "" {
+			row("model", "%s, %s", m.ID, modelLine(m))
+		}
+		for _, d := range r.Diagnoses {
+			row("FAULT", "%s", faultLine(d, s.Time))
+		}
 	}
 	if !s.Trusted {
 		row("clock", "not set: times are marked untrusted")
@@ -123,6 +129,36 @@ func printStatus(w io.Writer, s *agent.Status) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// modelLine is what a model says now.
+func modelLine(m *agent.ModelStatus) string {
+	said := "no verdict yet"
+	if m.Class != "" {
+		said = fmt.Sprintf("%s at %.2f", m.Class, m.Confidence)
+	}
+	if m.Doubt != "" {
+		said += ", " + strings.ReplaceAll(m.Doubt, "_", " ")
+	}
+	if m.Measure != "" {
+		said += ": " + m.Measure
+	}
+	if m.Lacking > 0 {
+		said += fmt.Sprintf("; %d of its measures are not there and count as usual", m.Lacking)
+	}
+	return said
+}
+
+// faultLine is a fault that has a name, and why it has it.
+func faultLine(d agent.Diagnosis, now time.Time) string {
+	line := fmt.Sprintf("%s for %s, by %s", d.Fault, now.Sub(d.Since).Round(time.Second), d.By)
+	if d.Rule != "" {
+		line += " " + d.Rule
+	}
+	for i, r := range d.Reasons {
+		line += fmt.Sprintf("%s %s %.4g (usually %.4g)", []string{":", ",", ","}[min(i, 2)], r.Measure, r.Value, r.Usual)
+	}
+	return line
 }
 
 // alertLine says what is open: how bad, which rule, of what, and since when.

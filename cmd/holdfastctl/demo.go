@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -24,7 +25,7 @@ func newDemo(c *connection) *cobra.Command {
 		Short: "See all of it work on this machine, within a minute",
 		Long: `demo runs a broker on loopback and an agent of this machine, with two simulated lines and a link that can be cut, and
 tells what it does with them: telemetry arrives; a change is desired and applied, and a bad one refused; a relay is
-switched; an input changes; the link is cut for ten seconds; and a subscriber that knows nothing of the agent counts whether
+switched; an input changes; a service leaks, the fault is named, and it is restarted; the link is cut for ten seconds; and a subscriber that knows nothing of the agent counts whether
 any record is missing. Then a second board, in a process of its own with two files for slots, is updated by a delta; its power
 is cut in the middle, and it goes on from there; a release that is no good is tried and rolled back. The agent measures the
 machine and can change nothing on it. It needs Linux.
@@ -42,13 +43,13 @@ Exit codes: 0 all of it happened, 1 something did not; the table says what.`,
 	f.StringVar(&logPath, "log", "", "`FILE` for the log of agent and broker (default: a temporary one, kept if the demo fails)")
 	f.BoolVar(&verbose, "verbose", false, "write that log to stderr instead")
 	cmd.MarkFlagsMutuallyExclusive("log", "verbose")
-	cmd.AddCommand(newDemoBoard())
+	cmd.AddCommand(newDemoBoard(), newDemoLeak())
 	cmd.RunE = deed(func(cmd *cobra.Command, _ []string) error {
 		self, err := os.Executable()
 		if err != nil {
 			return err
 		}
-		o.Board = []string{self, "demo", "board"}
+		o.Board, o.Leak = []string{self, "demo", "board"}, []string{self, "demo", "leak", strconv.Itoa(demo.LeakStep)}
 		if f.Changed("cut") && (o.Cut < demo.ShortestCut || o.Cut > demo.LongestCut) {
 			return usage("--cut %s: wants %s to %s", o.Cut, demo.ShortestCut, demo.LongestCut)
 		}
@@ -87,6 +88,23 @@ func newDemoBoard() *cobra.Command {
 		Args:   cobra.ExactArgs(1),
 		RunE: deed(func(cmd *cobra.Command, words []string) error {
 			return demo.Board(cmd.Context(), words[0], ownVersion(), cmd.ErrOrStderr())
+		}),
+	}
+}
+
+// newDemoLeak is a process that the demo has the agent look after.
+func newDemoLeak() *cobra.Command {
+	return &cobra.Command{
+		Use:    "leak BYTES",
+		Short:  "Be the service that takes so many bytes ten times a second, once it is told to",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: deed(func(cmd *cobra.Command, words []string) error {
+			step, err := strconv.Atoi(words[0])
+			if err != nil || step < 0 || step > 64<<20 {
+				return usage("%s: wants 0 to 67108864 bytes", words[0])
+			}
+			return demo.Leak(cmd.Context(), step)
 		}),
 	}
 }

@@ -44,7 +44,7 @@ Exit codes: 0 done, 1 the deed did not succeed, 2 wrong usage or configuration, 
 	c := &connection{}
 	c.flags(root)
 	root.AddGroup(&cobra.Group{ID: "fleet", Title: "Devices:"}, &cobra.Group{ID: "site", Title: "Broker and certificates:"},
-		&cobra.Group{ID: "image", Title: "Releases and images:"}, &cobra.Group{ID: "rules", Title: "Rules and models:"})
+		&cobra.Group{ID: "image", Title: "Releases and images:"}, &cobra.Group{ID: "rules", Title: "Rules, models and playbooks:"})
 	for _, g := range []struct {
 		id   string
 		cmds []*cobra.Command
@@ -52,7 +52,7 @@ Exit codes: 0 done, 1 the deed did not succeed, 2 wrong usage or configuration, 
 		{"fleet", []*cobra.Command{newDemo(c), newWatch(c), newShadow(c), newCommand(c), newUpdate(c), newRecord(c)}},
 		{"site", []*cobra.Command{newHub(c), newPKI(c)}},
 		{"image", []*cobra.Command{newRelease(c), delta.Command()}},
-		{"rules", []*cobra.Command{newRules(c), newModel(c)}},
+		{"rules", []*cobra.Command{newRules(c), newModel(c), newPlaybook(c)}},
 		{"", []*cobra.Command{newMan(), newVersion(c)}},
 	} {
 		for _, cmd := range g.cmds {

@@ -36,6 +36,14 @@ func Private(path string) func(ctx context.Context) (Bus, error) {
 type bus struct {
 	conn   *systemd.Conn
 	cancel context.CancelFunc
+	groups map[string]group // by the name of the unit
+}
+
+// A group is a unit's control group as of the last change of its state. It is made before the unit is started, and does
+// not move while the unit runs.
+type group struct {
+	changed uint64 // monotonic microseconds
+	path    string
 }
 
 // connect makes a connection. ctx bounds only the making: godbus closes a connection when its context ends.
@@ -69,7 +77,7 @@ func connect(ctx context.Context, hello bool, dial func(...dbus.ConnOption) (*db
 		}
 		return nil, err
 	}
-	return &bus{conn, cancel}, nil
+	return &bus{conn: conn, cancel: cancel, groups: map[string]group{}}, nil
 }
 
 // Close implements Bus.
@@ -78,8 +86,8 @@ func (b *bus) Close() {
 	b.cancel()
 }
 
-// States implements Bus with one call for all units, and one or two short ones for each that there is. Everything that
-// systemd knows of a unit would be a hundred properties.
+// States implements Bus with one call for all units, and one or two short ones for each that there is, three after its
+// state has changed. Everything that systemd knows of a unit would be a hundred properties.
 func (b *bus) States(ctx context.Context, names []string) ([]State, error) {
 	list, err := b.conn.ListUnitsByNamesContext(ctx, names)
 	if err != nil {
@@ -91,6 +99,9 @@ func (b *bus) States(ctx context.Context, names []string) ([]State, error) {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
 		return nil, fmt.Errorf("read the monotonic clock: %w", err)
+	}
+	if len(b.groups) > 2*mostUnits { // what is watched has changed
+		clear(b.groups)
 	}
 	states := make([]State, len(list))
 	for i, u := range list {
@@ -119,6 +130,9 @@ func (b *bus) detail(ctx context.Context, name string, now time.Duration, s *Sta
 	if changed := time.Duration(us) * time.Microsecond; us > 0 && us < 1<<53 {
 		s.Since = max(now-changed, 0)
 	}
+	if s.Group, err = b.group(ctx, name, us); err != nil {
+		return err
+	}
 	if !strings.HasSuffix(name, ".service") {
 		return nil
 	}
@@ -135,6 +149,33 @@ func (b *bus) detail(ctx context.Context, name string, now time.Duration, s *Sta
 	}
 	s.Restarts = int(n)
 	return nil
+}
+
+// kinds are the interfaces of the units that can have a control group, by the end of the name.
+var kinds = map[string]string{"service": "Service", "socket": "Socket", "mount": "Mount", "swap": "Swap", "slice": "Slice", "scope": "Scope"}
+
+// group returns a unit's control group, which it asks for when the unit's state has changed.
+func (b *bus) group(ctx context.Context, name string, changed uint64) (string, error) {
+	kind := kinds[name[strings.LastIndexByte(name, '.')+1:]]
+	if kind == "" {
+		return "", nil
+	}
+	if g, known := b.groups[name]; known && g.changed == changed {
+		return g.path, nil
+	}
+	p, err := b.conn.GetUnitTypePropertyContext(ctx, name, kind, "ControlGroup")
+	if err != nil {
+		if e := (dbus.Error{}); errors.As(err, &e) && e.Name == "org.freedesktop.DBus.Error.UnknownProperty" {
+			return "", nil
+		}
+		return "", refusal(err)
+	}
+	path, ok := p.Value.Value().(string)
+	if !ok {
+		return "", fmt.Errorf("unit %s: control group is %s: %w", name, p.Value.Signature(), ErrRefused)
+	}
+	b.groups[name] = group{changed, path}
+	return path, nil
 }
 
 // refusal tells the errors that systemd or the bus answered from those of the connection.

@@ -26,6 +26,8 @@ type systemd1 struct {
 	mu       sync.Mutex
 	restarts map[string]uint32 // of the units there are
 	asked    int
+	changed  uint64 // when ssh.service did
+	groups   int    // how often its control group was asked for
 }
 
 type listed struct {
@@ -54,6 +56,12 @@ func (s *systemd1) ListUnitsByNames(names []string) ([]listed, *dbus.Error) {
 	return out, nil
 }
 
+func threeSecondsAgo() uint64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // there is always one
+	return uint64(ts.Nano()/1000) - 3_000_000
+}
+
 // property answers org.freedesktop.DBus.Properties.Get of one unit.
 type property struct {
 	s    *systemd1
@@ -64,10 +72,13 @@ func (p property) Get(_, name string) (dbus.Variant, *dbus.Error) {
 	p.s.mu.Lock()
 	defer p.s.mu.Unlock()
 	switch {
+	case name == "StateChangeTimestampMonotonic" && p.name == "ssh.service":
+		return dbus.MakeVariant(p.s.changed), nil
 	case name == "StateChangeTimestampMonotonic":
-		var ts unix.Timespec
-		_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // there is always one
-		return dbus.MakeVariant(uint64(ts.Nano()/1000) - 3_000_000), nil
+		return dbus.MakeVariant(threeSecondsAgo()), nil
+	case name == "ControlGroup" && p.name == "ssh.service":
+		p.s.groups++
+		return dbus.MakeVariant("/ssh.service"), nil
 	case name == "NRestarts" && p.name == "old.service":
 		return dbus.Variant{}, dbus.NewError("org.freedesktop.DBus.Error.UnknownProperty", nil)
 	case name == "NRestarts":
@@ -175,7 +186,7 @@ func TestUnitsOverARealBus(t *testing.T) {
 	if _, err := collect(t, u); !errors.Is(err, collectors.ErrNoData) {
 		t.Errorf("on a bus without systemd: %v, want ErrNoData", err)
 	}
-	s := &systemd1{restarts: map[string]uint32{"ssh.service": 3, "getty@tty1.service": 0, "basic.target": 7, "old.service": 1}}
+	s := &systemd1{restarts: map[string]uint32{"ssh.service": 3, "getty@tty1.service": 0, "basic.target": 7, "old.service": 1}, changed: threeSecondsAgo()}
 	serve(t, s)
 	want := "ssh.service true active/running 3 since long, no-such.service false not-found, getty@tty1.service true active/running 0 since long, " +
 		"basic.target true active/running since long, old.service true active/running since long"
@@ -189,6 +200,13 @@ func TestUnitsOverARealBus(t *testing.T) {
 	expect()
 	if s.asked != 2 {
 		t.Errorf("systemd was asked %d times for two readings", s.asked)
+	}
+	s.mu.Lock()
+	asked := s.groups
+	s.changed++
+	s.mu.Unlock()
+	if expect(); asked != 1 || s.groups != 2 {
+		t.Errorf("for the control group it was asked %d times, and %d after a change, want 1 and 2", asked, s.groups)
 	}
 
 	if err := u.Watch([]string{"broken.service"}); err != nil {
@@ -299,4 +317,13 @@ func TestUnitsOfARealSystemd(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	t.Logf("systemd says: %q", got)
+	usage := ""
+	if err := u.Collect(t.Context(), func(s collectors.Sample) {
+		if s.Instance == "steady.service" {
+			usage = string(s.AppendJSON(nil))
+		}
+	}); err != nil {
+		t.Error(err)
+	}
+	t.Logf("of its control group: %s", usage)
 }

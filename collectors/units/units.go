@@ -31,15 +31,19 @@ type State struct {
 	Load, Active, Sub string        // as systemctl shows them: "loaded", "active", "running"
 	Restarts          int           // by systemd itself, since the unit was started by hand; -1 where units of its type have none
 	Since             time.Duration // since its state changed; -1 where it never has
+	Group             string        // its control group, "/system.slice/ssh.service"; empty where it has none
 }
 
 // Units is the source "units": one sample a unit, with its name as instance and the fields active (true or false), state
-// ("active/running", or "not-found"), restarts_count where it is a service, and since_seconds where its state ever
-// changed.
+// ("active/running", or "not-found"), restarts_count where it is a service, since_seconds where its state ever changed,
+// and memory_bytes, tasks_count and cpu_seconds where its control group tells.
 type Units struct {
+	Groups string // where control groups are mounted; empty: /sys/fs/cgroup
+
 	dial  func(ctx context.Context) (Bus, error)
 	names atomic.Pointer[[]string] // replaced whole by Watch, from another goroutine than Collect's
 	bus   Bus
+	buf   [512]byte // of what a control group says
 }
 
 // New returns a source without units. dial is called when there is no connection; what it makes is kept. An error of dial
@@ -84,7 +88,9 @@ func (u *Units) Collect(ctx context.Context, emit collectors.Emit) error {
 		return err
 	}
 	for i, s := range states {
-		emit(sample(names[i], s))
+		out := sample(names[i], s)
+		u.usage(s.Group, &out)
+		emit(out)
 	}
 	return nil
 }
@@ -131,7 +137,7 @@ func sample(name string, s State) collectors.Sample {
 		state = s.Load
 	}
 	active := s.Active == "active" || s.Active == "reloading" || s.Active == "refreshing"
-	out := collectors.Sample{Source: "units", Instance: name, Fields: make([]collectors.Field, 0, 4)}
+	out := collectors.Sample{Source: "units", Instance: name, Fields: make([]collectors.Field, 0, 7)}
 	out.Fields = append(out.Fields, collectors.Field{Name: "active", Value: collectors.Bool(active)})
 	out.Str("state", state)
 	if s.Restarts >= 0 {

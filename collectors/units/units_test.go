@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -53,6 +55,54 @@ func TestSamplesOfUnits(t *testing.T) {
 		})
 		if err != nil || !strings.HasPrefix(got, "a.service ") || !strings.HasSuffix(got, `"fields":`+tt.want+"}") {
 			t.Errorf("%+v: %s, %v, want %s", tt.state, got, err, tt.want)
+		}
+	}
+}
+
+// What a unit uses is read from its control group, of version 2 or 1, and what the group does not tell is left out.
+func TestAUnitsControlGroupSaysWhatItUses(t *testing.T) {
+	root := t.TempDir()
+	for name, text := range map[string]string{
+		"memory.current": "1\n", // of the whole machine
+		"system.slice/new.service/memory.current":  "18446744073709551615\n",
+		"system.slice/new.service/pids.current":    "7\n",
+		"system.slice/new.service/cpu.stat":        "usage_usec 2500000\nuser_usec 2000000\nsystem_usec 500000\n",
+		"system.slice/bare.service/cpu.stat":       "usage_usec 1000\nuser_usec 1000\n",
+		"system.slice/odd.service/memory.current":  "max\n",
+		"system.slice/odd.service/pids.current":    "-4\n",
+		"system.slice/odd.service/cpu.stat":        "user_usec 1000\nusage_usec 1000\n",
+		"memory/old.service/memory.usage_in_bytes": "4096\n",
+		"pids/old.service/pids.current":            "1\n",
+		"cpuacct/old.service/cpuacct.usage":        "1500000000\n",
+	} {
+		file := filepath.Join(root, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct{ group, want string }{
+		{"/system.slice/new.service", `,"tasks_count":7,"cpu_seconds":2.5`},
+		{"/system.slice/bare.service", `,"cpu_seconds":0.001`},
+		{"/system.slice/odd.service", ""},
+		{"/old.service", `,"memory_bytes":4096,"tasks_count":1,"cpu_seconds":1.5`},
+		{"/system.slice/none.service", ""},
+		{"/system.slice/../system.slice/new.service", ""},
+		{"/", ""},
+		{"", ""},
+	} {
+		w := &wire{answer: func([]string) ([]units.State, error) {
+			return []units.State{{Load: "loaded", Active: "active", Sub: "running", Restarts: -1, Since: -1, Group: tt.group}}, nil
+		}}
+		u := units.New(func(context.Context) (units.Bus, error) { return w, nil })
+		if u.Groups = root; u.Watch([]string{"a.service"}) != nil {
+			t.Fatal("no watch")
+		}
+		var got string
+		if err := u.Collect(t.Context(), func(s collectors.Sample) { measured(t, s); got = string(s.AppendJSON(nil)) }); err != nil {
+			t.Fatal(err)
+		}
+		if want := `"fields":{"active":true,"state":"active/running"` + tt.want + "}}"; !strings.HasSuffix(got, want) {
+			t.Errorf("%q: %s, want %s", tt.group, got, want)
 		}
 	}
 }

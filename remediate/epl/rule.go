@@ -194,3 +194,12 @@ func (s *scope) eventType(name string, at int) *Type {
 	}
 	return t
 }
+
+// Takes returns the event types that a rule listens to.
+func (r *Rule) Takes() []*Type {
+	types := make([]*Type, len(r.types))
+	for i, t := range r.types {
+		types[i] = t.typ
+	}
+	return types
+}

@@ -52,7 +52,7 @@ func (m *Model) doubt(row []float32, v *Verdict) Doubt {
 			v.Feature, v.Beyond = int(i), 0
 			return Missing
 		}
-		if out := min(max(f.Low-x, x-f.High)/(f.High-f.Low), farthest); out > m.Margin && out > v.Beyond {
+		if out := min(max(f.Low-x, x-f.High)/(f.High-f.Low), Farthest); out > m.Margin && out > v.Beyond {
 			v.Feature, v.Beyond = int(i), out
 		}
 	}
@@ -62,8 +62,8 @@ func (m *Model) doubt(row []float32, v *Verdict) Doubt {
 	return Certain
 }
 
-// farthest is what Beyond says of anything farther out, and of features that had one value in training.
-const farthest = 1e6
+// Farthest is what Beyond says of anything farther out, and of features that had one value in training.
+const Farthest = 1e6
 
 func finite(x float32) bool { return x-x == 0 }
 

@@ -46,8 +46,8 @@ func TestAMissedTargetIsNamedAndFails(t *testing.T) {
 		status int
 		want   string
 	}{
-		{11_400_000, 0, "11400000 (<=11400000)"},
-		{11_400_001, 1, "11400001 (<=11400000)"},
+		{12_000_000, 0, "12000000 (<=12000000)"},
+		{12_000_001, 1, "12000001 (<=12000000)"},
 	} {
 		if err := os.Truncate(program, tt.bytes); err != nil {
 			t.Fatal(err)

@@ -27,6 +27,7 @@ type Config struct {
 	Collectors map[string]Collector `toml:"collectors" doc:"One section a source, such as [collectors.cpu]; see docs/measures.md for their names."`
 	Disk       Disk                 `toml:"disk" doc:"What the disk sources look at."`
 	Network    Network              `toml:"network" doc:"What the network source looks at."`
+	Probe      Probe                `toml:"probe" doc:"Trying the way to the cloud; see docs/probes.md."`
 	Units      Units                `toml:"units" doc:"systemd units."`
 	Journal    Journal              `toml:"journal" doc:"Following the system's log."`
 	Lines      map[string]Line      `toml:"lines" doc:"GPIO lines by name, such as [lines.pump]; see docs/lines.md. holdfast lines owns them. The cloud cannot change any of it."`
@@ -37,11 +38,15 @@ type Config struct {
 	Limits     Limits               `toml:"limits" doc:"The most that may be done to this machine, whoever asks. Kept by the warden across power cuts; the cloud cannot change them."`
 	Thresholds Thresholds           `toml:"thresholds" doc:"Limits in percent that rules can name; the shadow's cpu, memory and network override them."`
 	Rules      Rules                `toml:"rules" doc:"What is noticed; see docs/alerts.md. The cloud cannot change it but by signed content."`
+	Diagnosis  Diagnosis            `toml:"diagnosis" doc:"How faults are named that no rule names; see docs/diagnosis.md. The cloud cannot change it but by signed content."`
+	Repairs    Repairs              `toml:"repairs" doc:"What is done about faults that have a name; see docs/playbooks.md. The cloud cannot change it but by signed content."`
 	Shadow     Shadow               `toml:"shadow" doc:"How a desired change is tried."`
 	Warden     Warden               `toml:"warden" doc:"The process with power."`
 	Update     Update               `toml:"update" doc:"Moving the machine from one signed image to the next; see docs/updates.md. The cloud cannot change any of it."`
 	Power      Power                `toml:"power" doc:"Restarting the machine."`
 	Scripts    Scripts              `toml:"scripts" doc:"Scripts the warden may run by name."`
+	Clean      map[string]Clean     `toml:"clean" doc:"Old files the warden may delete, such as [clean.logs]; see docs/actuators.md. The cloud cannot change any of it."`
+	Interfaces Interfaces           `toml:"interfaces" doc:"Network interfaces."`
 	Log        Log                  `toml:"log" doc:"The agent's own log."`
 }
 
@@ -128,8 +133,8 @@ type Commands struct {
 type Limits struct {
 	RebootsPerHour int `toml:"reboots_per_hour" doc:"Reboots in an hour."`
 	RebootsPerDay  int `toml:"reboots_per_day" doc:"Reboots in a day."`
-	RepairsPerHour int `toml:"repairs_per_hour" doc:"Unit restarts and scripts in an hour."`
-	RepairsPerDay  int `toml:"repairs_per_day" doc:"Unit restarts and scripts in a day."`
+	RepairsPerHour int `toml:"repairs_per_hour" doc:"Unit restarts, scripts, clean-ups and interfaces in an hour."`
+	RepairsPerDay  int `toml:"repairs_per_day" doc:"The same in a day."`
 }
 
 // Thresholds are limits in percent.
@@ -142,7 +147,21 @@ type Thresholds struct {
 // Rules are what alerts come from.
 type Rules struct {
 	Dir     string `toml:"dir" doc:"A directory of rules in EPL, *.epl, read in the order of their names at the start and at a reload. Empty: nothing is judged."`
-	Content bool   `toml:"content" doc:"The content that updates bring (update.content) is a file of rules, read after those of dir."`
+	Content bool   `toml:"content" doc:"The rules in what updates of content bring (update.content) are read after those of dir."`
+}
+
+// Diagnosis is what names faults.
+type Diagnosis struct {
+	Model   string `toml:"model" doc:"A model that names faults from the last rows of DeviceStatus, such as /usr/share/holdfast/models/starter.hfm. What it asks for is read as often as it wants rows. Empty: rules alone name faults."`
+	Content bool   `toml:"content" doc:"The model in what updates of content bring (update.content) is used; the one above while there is none."`
+}
+
+// Repairs are what is done about faults.
+type Repairs struct {
+	Dir     string   `toml:"dir" doc:"A directory of playbooks, *.toml, beside those that come with the package; a file here takes the place of one of the same name there. Empty: nothing is repaired."`
+	Content bool     `toml:"content" doc:"The playbooks in what updates of content bring (update.content) are read behind the package's and before those of dir."`
+	Armed   []string `toml:"armed" doc:"Faults that are repaired, such as mem_leak. Of the rest it is told what would be done."`
+	OffFile string   `toml:"off_file" doc:"While there is a file of this name nothing is repaired. Empty: there is no such switch."`
 }
 
 // Shadow is how a change is tried.
@@ -166,8 +185,20 @@ type Power struct {
 
 // Scripts are what the warden may run.
 type Scripts struct {
-	Dir     string   `toml:"dir" doc:"A directory of executables that only root can write."`
-	Timeout Duration `toml:"timeout" doc:"How long a script may take before it is ended."`
+	Dir     string   `toml:"dir" doc:"A directory of executables that only root can write; see docs/actuators.md."`
+	Timeout Duration `toml:"timeout" doc:"How long a script may take before it is ended, where its declaration does not say."`
+}
+
+// Clean is what the command clean may delete under one name.
+type Clean struct {
+	Paths     []string `toml:"paths" doc:"Patterns of files, such as /var/log/app/*.log.*; a component ** stands for any directories, also none. Links are not followed, file systems are not left."`
+	OlderThan Duration `toml:"older_than" doc:"Only what was last written that long ago. 0s: age does not matter."`
+	KeepBytes Bytes    `toml:"keep_bytes" doc:"The newest files are kept, as many as fit. 0: none."`
+}
+
+// Interfaces are the network's.
+type Interfaces struct {
+	Cycle []string `toml:"cycle" doc:"Interfaces the command interface.cycle may name: it takes them down and up again. The cloud cannot change this list."`
 }
 
 // Log is the agent's own.
@@ -190,10 +221,11 @@ func Default() Config {
 		Journal: Journal{Priority: "warning", LinesPerMinute: 60, LineBytes: 1 << 10},
 		Spool:   Spool{LimitBytes: 16 << 20, RAMBytes: 256 << 10, HoldOff: Duration(time.Minute)},
 		Commands: Commands{Allow: []string{"ping", "sample", "relay.set", "relay.pulse", "unit.restart", "reboot",
-			"log.tail", "update.status", "update.history", "update.pause", "update.resume", "update.cancel"}},
+			"log.tail", "update.status", "update.history", "update.pause", "update.resume", "update.cancel", "safe.leave"}},
 		Limits:     Limits{RebootsPerHour: 3, RebootsPerDay: 10, RepairsPerHour: 20, RepairsPerDay: 100},
 		Thresholds: Thresholds{CPU: 90, Memory: 90, Network: 90},
 		Rules:      Rules{Dir: "/etc/holdfast/rules.d"},
+		Repairs:    Repairs{Dir: "/etc/holdfast/playbooks.d", OffFile: "/etc/holdfast/repairs.off"},
 		Shadow: Shadow{LimitBytes: 8 << 10, Trial: Duration(2 * time.Minute),
 			LinkGrace: Duration(5 * time.Minute)},
 		Warden:  Warden{User: "holdfast", Idle: Duration(30 * time.Second)},

@@ -85,6 +85,10 @@ func TestWhatIsWrongIsNamedWithItsPlaceAndTheNearestRightKey(t *testing.T) {
 		{"no port after the colon", "[broker]\nurls = [\"mqtt://x:\"]\n", "a port is 1 to 65535", "", 2, 1},
 		{"spool smaller than its segments", "[spool]\nlimit = \"1MiB\"\n", "spool.limit: 1MiB is not between 2MiB and 16GiB", "", 2, 1},
 		{"misspelt collector", "[telemetry]\n\n  [collectors.cpuu] # busy\nperiod = \"1s\"\n", `collectors.cpuu: no such collector "cpuu"`, `did you mean "cpu"?`, 3, 4},
+		{"nothing to clean", "[clean.logs]\npaths = [\"/etc/*\"]\n", "clean.logs.paths: paths: \"/etc/*\": /etc is nothing to clean", "", 2, 1},
+		{"clean without a path", "[clean.logs]\nkeep_bytes = \"1MiB\"\n", "clean.logs.paths: paths: wants 1 to 16", "", 0, 0},
+		{"clean by a bad name", "[clean.\"a b\"]\npaths = [\"/var/x/*\"]\n", "clean.a b: a name is 1 to 32", "", 0, 0},
+		{"an interface that is none", "[interfaces]\ncycle = [\"eth0\", \"eth0:1\"]\n", "interfaces.cycle: interface \"eth0:1\": wants 1 to 15", "", 2, 1},
 		{"command that there is not", "[commands]\nallow = [\"shell\"]\n", `commands.allow: no such command "shell"`, "there are ping, sample", 2, 1},
 		{"out of range", "[telemetry]\nperiod = \"1ms\"\n", "telemetry.period: 1ms is not between 100ms and 24h", "", 2, 1},
 		{"no edges at all", "[collectors.gpio]\nedges_per_second = 0\n", "collectors.gpio.edges_per_second: not between 1 and 1000", "", 2, 1},
@@ -101,7 +105,11 @@ func TestWhatIsWrongIsNamedWithItsPlaceAndTheNearestRightKey(t *testing.T) {
 		{"no mount point", "[update.systemd_boot]\nesp = \"efi\"\n", `update.systemd_boot.esp: "efi" is no absolute path`, "", 2, 1},
 		{"tryboot without systemd", "[power]\nreboot = [\"/sbin/reboot\"]\n[update]\nbootloader = \"tryboot\"\nparts.root = {a = \"/a\", b = \"/b\"}\n", "with tryboot systemd must restart", "", 2, 1},
 		{"rules somewhere", "[rules]\ndir = \"rules.d\"\n", `rules.dir: "rules.d" is no absolute path`, "", 2, 1},
-		{"rules from nowhere", "[rules]\ncontent = true\n", "rules.content: wants rules.dir, and update.content", "", 2, 1},
+		{"rules from nowhere", "[rules]\ncontent = true\n", "rules.content: wants update.content", "", 2, 1},
+		{"playbooks somewhere", "[repairs]\ndir = \"playbooks.d\"\n", `repairs.dir: "playbooks.d" is no absolute path`, "", 2, 1},
+		{"playbooks from nowhere", "[repairs]\ncontent = true\n", "repairs.content: wants repairs.dir, and update.content", "", 2, 1},
+		{"a switch somewhere", "[repairs]\noff_file = \"off\"\n", `repairs.off_file: "off" is no absolute path`, "", 2, 1},
+		{"what is no fault", "[repairs]\narmed = [\"mem_leak\", \"Disk Full\"]\n", `repairs.armed: "Disk Full" is no name of a fault`, "", 2, 1},
 		{"unknown dialect", "[broker]\ndialect = \"xmpp\"\n", "neither plain nor aws", "", 2, 1},
 	} {
 		_, err := config.Parse("test.toml", []byte(tt.text))

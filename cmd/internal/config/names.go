@@ -12,13 +12,13 @@ import (
 // CollectorNames are the sources a section may be for. A board without lines has no gpio, one without chips no i2c.
 func CollectorNames() []string {
 	return []string{"clock", "cooling", "cpu", "disk", "disk_io", "files", "flash", "gpio", "hwmon", "i2c", "iio", "load",
-		"memory", "network", "power_supply", "pressure", "processes", "self", "temperature", "units", "uptime", "w1"}
+		"memory", "network", "power_supply", "pressure", "probe", "processes", "self", "temperature", "units", "uptime", "w1"}
 }
 
 // CommandNames are the commands that can be allowed.
 func CommandNames() []string {
-	return []string{"ping", "sample", "relay.set", "relay.pulse", "unit.restart", "reboot", "log.tail", "script", "update.status", "update.history",
-		"update.pause", "update.resume", "update.cancel"}
+	return []string{"ping", "sample", "relay.set", "relay.pulse", "unit.restart", "reboot", "log.tail", "script", "clean", "interface.cycle", "update.status", "update.history",
+		"update.pause", "update.resume", "update.cancel", "safe.leave"}
 }
 
 // names finds collectors and commands that there are not.

@@ -14,6 +14,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"holdfast/board/strict"
+	"holdfast/remediate/ladder"
 )
 
 // fileBytes bounds the configuration file.
@@ -241,9 +242,20 @@ func (c *Config) check(file string, text []byte) []error {
 		bad(v >= 0 && v <= 100, key, "%g is not between 0 and 100", v)
 	}
 	bad(c.Rules.Dir == "" || strings.HasPrefix(c.Rules.Dir, "/"), "rules.dir", "%q is no absolute path", c.Rules.Dir)
-	bad(!c.Rules.Content || c.Rules.Dir != "" && c.Update.Content != "", "rules.content", "wants rules.dir, and update.content, where updates bring it")
+	bad(!c.Rules.Content || c.Update.Content != "", "rules.content", "wants update.content, where updates bring it")
+	bad(c.Diagnosis.Model == "" || strings.HasPrefix(c.Diagnosis.Model, "/"), "diagnosis.model", "%q is no absolute path", c.Diagnosis.Model)
+	bad(!c.Diagnosis.Content || c.Update.Content != "", "diagnosis.content", "wants update.content, where updates bring it")
+	bad(c.Repairs.Dir == "" || strings.HasPrefix(c.Repairs.Dir, "/"), "repairs.dir", "%q is no absolute path", c.Repairs.Dir)
+	bad(c.Repairs.OffFile == "" || strings.HasPrefix(c.Repairs.OffFile, "/"), "repairs.off_file", "%q is no absolute path", c.Repairs.OffFile)
+	bad(!c.Repairs.Content || c.Repairs.Dir != "" && c.Update.Content != "", "repairs.content", "wants repairs.dir, and update.content, where updates bring it")
+	bad(len(c.Repairs.Armed) <= 64, "repairs.armed", "more than 64 faults")
+	for _, fault := range c.Repairs.Armed {
+		bad(ladder.IsFault(fault), "repairs.armed", "%q is no name of a fault, such as mem_leak", fault)
+	}
 	c.Update.check(bad, span)
 	c.checkSensors(bad)
+	c.checkDeeds(bad)
+	c.Probe.check(bad)
 	bad(len(c.Power.Reboot) == 0 || strings.HasPrefix(c.Power.Reboot[0], "/"), "power.reboot", "wants the whole path of a program")
 	bad(len(c.Power.Reboot) == 0 || c.Update.Bootloader != "tryboot", "power.reboot", "with tryboot systemd must restart the machine: it passes on what is armed")
 	errs = append(errs, c.names(file, text)...)

@@ -12,6 +12,7 @@ import (
 	"holdfast/collectors/i2c"
 	"holdfast/collectors/journal"
 	"holdfast/collectors/pins"
+	"holdfast/collectors/probe"
 	"holdfast/collectors/sensors"
 	"holdfast/collectors/units"
 	"holdfast/remediate"
@@ -101,13 +102,31 @@ var statusHelp = map[string][2]string{
 	"clockOffset":          {"s", "what the kernel is still to correct"},
 	"agentMemory":          {"bytes", "resident memory of the agent"},
 	"recordsWaiting":       {"count", "records that wait to be sent, or for the broker's acknowledgement"},
+	"openFiles":            {"count", "open files of the whole machine"},
+	"forks":                {"1/s", "processes and threads made"},
+	"threads":              {"count", "tasks of the whole machine"},
+	"blockedTasks":         {"count", "tasks that wait for a disk"},
+	"diskAwait":            {"ms", "what a request took, of the slowest disk"},
+	"networkErrors":        {"1/s", "packets that arrived broken or could not be sent, of all interfaces"},
+	"networkDrops":         {"1/s", "packets thrown away, of all interfaces"},
+	"unitRestarts":         {"count", "restarts by systemd itself, of all watched units; null when none are watched"},
+	"unitMemory":           {"bytes", "of the watched unit with the most"},
+	"unitTasks":            {"count", "of the watched unit with the most"},
+	"sensorFaults":         {"count", "sensors of the sources temperature, hwmon, iio, w1 and i2c that have a fault; null without sensors"},
+	"uplinkCarrier":        {"truth", "the interface of the default route has a link"},
+	"gatewayLoss":          {"%", "of the last echoes asked of the gateway, how many did not come back; null where it cannot be asked"},
+	"gatewayDelay":         {"ms", "until an echo was back"},
+	"dnsFailing":           {"truth", "names are not answered"},
+	"dnsDelay":             {"ms", "until a name was answered"},
+	"brokerFailing":        {"truth", "no connection to the broker can be made"},
+	"brokerDelay":          {"ms", "until a connection to the broker was made"},
 	"clockTrusted":         {"truth", "the wall clock is right: it is synchronised, or the configuration vouches for it"},
 	"linkUp":               {"truth", "the connection to the cloud is there; null before it first came up or failed"},
 }
 
 // Every field that a source has is a property of its event type, of the kind that its unit asks for, and the page says so.
 func TestTheEventTypesAreThoseOfTheMeasuresAndDocumented(t *testing.T) {
-	measures := slices.Concat(host.Measures(), sensors.Measures(), i2c.Measures(), units.Measures(), journal.Measures(), pins.Measures(), collectors.Measures())
+	measures := slices.Concat(host.Measures(), sensors.Measures(), i2c.Measures(), units.Measures(), journal.Measures(), probe.Measures(), pins.Measures(), collectors.Measures())
 	all := remediate.Catalogue()
 	var b strings.Builder
 	b.WriteString(eventsHead)

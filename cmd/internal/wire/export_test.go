@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"holdfast/agent/warden"
 	"holdfast/board"
 	"holdfast/board/linux"
 	"holdfast/cmd/internal/config"
@@ -29,9 +30,21 @@ func Crashes(ctx context.Context, c config.Config) ([]board.Crash, error) {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(ctx)
-	var warden sync.WaitGroup
-	warden.Go(func() { _ = serve(ctx) })
-	defer warden.Wait()
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = serve(ctx) })
+	defer serving.Wait()
 	defer stop()
 	return crashed(client)(ctx)
+}
+
+// Asking returns a client of a warden in this process, and what ends it.
+func Asking(ctx context.Context, c config.Config, supply board.Power) (client *warden.Client, end func(), err error) {
+	client, serve, err := ask(Options{Config: c, Single: true, Power: supply, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = serve(ctx) })
+	return client, func() { stop(); serving.Wait() }, nil
 }

@@ -96,7 +96,7 @@ func (w *Warden) linked(o *update.Options, c config.Config, wo WardenOptions) er
 		}
 		ctx, stop := context.WithTimeout(ctx, time.Minute)
 		defer stop()
-		result, err := unit.Systemd{}.Restart(ctx, agentUnit)
+		result, _, err := unit.Systemd{}.Restart(ctx, agentUnit)
 		if err == nil && result != "done" {
 			err = fmt.Errorf("restart %s: %s", agentUnit, result)
 		}

@@ -10,6 +10,7 @@ import (
 	"holdfast/collectors/i2c"
 	"holdfast/collectors/journal"
 	"holdfast/collectors/pins"
+	"holdfast/collectors/probe"
 	"holdfast/collectors/sensors"
 	"holdfast/collectors/units"
 )
@@ -30,6 +31,7 @@ func TestTheMeasuresAreDocumented(t *testing.T) {
 		"\n## The machine\n" + collectors.MeasuresMarkdown(host.Measures()) +
 		"\n## Sensors\n" + collectors.MeasuresMarkdown(sensors.Measures()) + collectors.MeasuresMarkdown(i2c.Measures()) +
 		"\n## systemd and its log\n" + collectors.MeasuresMarkdown(units.Measures()) + collectors.MeasuresMarkdown(journal.Measures()) +
+		"\n## Beyond the machine\n" + collectors.MeasuresMarkdown(probe.Measures()) +
 		"\n## GPIO lines\n" + collectors.MeasuresMarkdown(pins.Measures()) +
 		"\n## The collectors themselves\n" + collectors.MeasuresMarkdown(collectors.Measures())
 	if *update {

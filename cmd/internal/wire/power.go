@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"holdfast/actuators"
+	"holdfast/actuators/clean"
+	"holdfast/actuators/confined"
+	"holdfast/actuators/iface"
 	"holdfast/actuators/power"
 	"holdfast/actuators/script"
 	"holdfast/actuators/unit"
@@ -24,18 +27,31 @@ import (
 )
 
 // deeds are the verbs of the process with power. The agent has the same list, with a Do that asks that process.
-func deeds(c config.Config, clock board.Clock, supply board.Power, turn chan struct{}, engines map[string]*update.Engine) ([]actuators.Verb, error) {
-	restart, err := unit.Verb(unit.Systemd{}, clock, 0, c.Units.Restart...)
+func deeds(c config.Config, clock board.Clock, supply board.Power, turn chan struct{}, engines map[string]*update.Engine, bus unit.Bus, log *slog.Logger) ([]actuators.Verb, error) {
+	restart, err := unit.Verb(bus, clock, 0, c.Units.Restart...)
 	if err != nil {
 		return nil, err
 	}
-	scripts, err := script.Verb(script.Options{Dir: c.Scripts.Dir, Owner: os.Geteuid(), Limit: time.Duration(c.Scripts.Timeout), Clock: clock, Turn: turn})
+	scripts, faults, err := script.Verb(script.Options{Dir: c.Scripts.Dir, Owner: os.Geteuid(), Limit: time.Duration(c.Scripts.Timeout),
+		Clock: clock, Turn: turn, Units: true})
+	if err != nil {
+		return nil, err
+	}
+	for _, fault := range faults {
+		log.Warn("a script is left out", "err", fault)
+	}
+	run := confined.Runner{Clock: clock, Turn: turn, Units: true}
+	cleaning, err := clean.Verb(Cleanable(c), cleaner(run, Cleanable(c)))
+	if err != nil {
+		return nil, err
+	}
+	cycling, err := iface.Verb(clock, c.Interfaces.Cycle, cycler(run))
 	if err != nil {
 		return nil, err
 	}
 	// What takes a service or the machine away is not done over and not replayed.
 	restart.Destructive, scripts.Destructive = true, true
-	verbs := []actuators.Verb{restart, scripts, power.Verb(supply), lastWords(c)}
+	verbs := []actuators.Verb{restart, scripts, cleaning, cycling, power.Verb(supply), lastWords(c)}
 	if len(engines) > 0 {
 		verbs = append(verbs, warden.UpdateVerbs(engines)...)
 	}
@@ -61,6 +77,7 @@ type WardenOptions struct {
 	Idle    bool        // end when there is nothing to do
 	Starts  bool        // in one process with the agent, which stands for a machine: a model of a bootloader starts with it
 	Power   board.Power // nil for the configuration's
+	Units   *Units      // nil for systemd
 	// Again starts the agent anew, where it is no service of systemd; nil where it is.
 	Again func(context.Context) error
 }
@@ -90,15 +107,16 @@ func NewWarden(o WardenOptions) (*Warden, error) {
 	if w.updates, err = w.engines(o, files, clock, turn); err != nil {
 		return nil, fmt.Errorf("update: %w", err)
 	}
-	verbs, err := deeds(c, clock, w.power, turn, w.updates)
+	verbs, err := deeds(c, clock, w.power, turn, w.updates, o.Units.bus(clock), log)
 	if err != nil {
 		return nil, err
 	}
-	var names []string
-	for _, v := range verbs {
-		names = append(names, v.Name)
+	about, err := w.repairVerbs(o, files, clock, limiter, verbs)
+	if err != nil {
+		return nil, err
 	}
-	set, err := actuators.NewSet(actuators.Options{Allow: names, Clock: clock, Limiter: limiter, Audit: audit(log)}, verbs...)
+	verbs = append(verbs, about...)
+	set, err := actuators.NewSet(actuators.Options{Allow: names(verbs), Clock: clock, Limiter: limiter, Audit: audit(log)}, verbs...)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +214,8 @@ func Socket(c config.Config) string {
 func audit(log *slog.Logger) func(actuators.AuditEntry) {
 	return func(e actuators.AuditEntry) {
 		level := slog.LevelInfo
-		if e.Verb == "update.advance" || e.Verb == "update.status" { // they come by the dozen; the engine tells what they led to
+		switch e.Verb { // they come by the dozen, and what they led to is told
+		case "update.advance", "update.status", "repair.plan", "repair.status", "boot.began", "boot.lasted", "boot.ended":
 			level = slog.LevelDebug
 		}
 		log.Log(context.Background(), level, "deed", "verb", e.Verb, "args", e.Args, "reason", e.Reason, "outcome", e.Outcome, "err", e.Error)
@@ -208,7 +227,7 @@ func ask(o Options) (client *warden.Client, serve func(context.Context) error, e
 	if !o.Single {
 		return &warden.Client{Dial: warden.Unix(Socket(o.Config))}, nil, nil
 	}
-	w, err := NewWarden(WardenOptions{Config: o.Config, Version: o.Version, Built: o.Built, Log: o.Log.With("part", "warden"), Starts: true, Power: o.Power, Again: o.Again})
+	w, err := NewWarden(WardenOptions{Config: o.Config, Version: o.Version, Built: o.Built, Log: o.Log.With("part", "warden"), Starts: true, Power: o.Power, Units: o.Units, Again: o.Again})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -3,9 +3,6 @@ package wire
 import (
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -19,7 +16,7 @@ const (
 	rulesBytes    = 1 << 20
 )
 
-// RuleFiles reads the rules that a configuration names: the *.epl of its directory by their names, then what an update of
+// RuleFiles reads the rules that a configuration names: the *.epl of its directory by their names, then those of what an update of
 // content brought. What is not there has none. What could be read comes with the error of what could not.
 func RuleFiles(c config.Config) (files []remediate.File, err error) {
 	names, err := filepath.Glob(filepath.Join(quoteGlob(c.Rules.Dir), "*.epl"))
@@ -27,24 +24,36 @@ func RuleFiles(c config.Config) (files []remediate.File, err error) {
 		return nil, fmt.Errorf("rules: %w", err)
 	}
 	slices.Sort(names)
-	if c.Rules.Content {
-		names = append(names, filepath.Join(c.Update.Content, "current"))
-	}
 	var problems []error
 	total := 0
-	for i, path := range names {
-		text, err := ruleFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if total += len(text); err == nil && (i >= remediate.MaxFiles || total > rulesBytes) {
-			err = fmt.Errorf("rules: %s: more than %d files, or %d bytes in all", path, remediate.MaxFiles, rulesBytes)
+	take := func(f remediate.File, err error) {
+		if total += len(f.Text); err == nil && (len(files) >= remediate.MaxFiles || total > rulesBytes) {
+			err = fmt.Errorf("%s: more than %d files, or %d bytes in all", f.Name, remediate.MaxFiles, rulesBytes)
 		}
 		if err != nil {
-			problems = append(problems, err)
-			continue
+			problems = append(problems, fmt.Errorf("rules: %w", err))
+			return
 		}
-		files = append(files, remediate.File{Name: filepath.Base(path), Text: text})
+		files = append(files, f)
+	}
+	if c.Rules.Dir != "" {
+		for _, path := range names {
+			take(ruleFile(path))
+		}
+	}
+	if c.Rules.Content {
+		content, err := OpenContent(c)
+		var brought []remediate.File
+		if err == nil {
+			brought, err = content.Rules()
+			content.Close()
+		}
+		if err != nil {
+			take(remediate.File{}, err)
+		}
+		for _, f := range brought {
+			take(f, nil)
+		}
 	}
 	if len(problems) > 8 {
 		problems = problems[:8]
@@ -52,27 +61,17 @@ func RuleFiles(c config.Config) (files []remediate.File, err error) {
 	return files, errors.Join(problems...)
 }
 
-func ruleFile(path string) (string, error) {
-	info, err := os.Stat(path)
+func ruleFile(path string) (remediate.File, error) {
+	f, _, err := openRegular(path)
 	if err != nil {
-		return "", fmt.Errorf("rules: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("rules: %s is no file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return "", fmt.Errorf("rules: %w", err)
+		return remediate.File{}, err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, ruleFileBytes+1))
-	if err == nil && len(text) > ruleFileBytes {
-		err = fmt.Errorf("%s: more than %d bytes", path, ruleFileBytes)
-	}
+	text, err := bounded(f, ruleFileBytes)
 	if err != nil {
-		return "", fmt.Errorf("rules: %w", err)
+		return remediate.File{}, fmt.Errorf("%s: %w", path, err)
 	}
-	return string(text), nil
+	return remediate.File{Name: filepath.Base(path), Text: string(text)}, nil
 }
 
 // quoteGlob has a directory's name stand for itself in a pattern.

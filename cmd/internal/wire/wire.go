@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"holdfast/actuators"
+	"holdfast/actuators/unit"
 	"holdfast/agent"
 	"holdfast/agent/link"
 	"holdfast/agent/link/mqtt"
@@ -28,6 +29,7 @@ import (
 	"holdfast/collectors"
 	"holdfast/collectors/host"
 	"holdfast/collectors/pins"
+	"holdfast/collectors/probe"
 	"holdfast/collectors/units"
 	"holdfast/remediate"
 )
@@ -46,15 +48,56 @@ type Options struct {
 	Again    func(context.Context) error // starts the agent anew, in one process with the warden
 	Built    time.Time                   // of the program; zero when that is not known
 	Power    board.Power                 // restarts the machine, in one process; nil for the configuration's
+	Units    *Units                      // stands for systemd; nil for systemd
 	Progress func()
 	Ready    func()
+}
+
+// Units is what keeps units where systemd does not: for demonstrations and tests.
+type Units struct {
+	Groups string // where it has control groups, as below /sys/fs/cgroup
+	Keeper
+}
+
+// A Keeper tells how units do, and restarts them. Both may be asked by several goroutines.
+type Keeper interface {
+	States(ctx context.Context, names []string) ([]UnitState, error)
+	Restart(ctx context.Context, name string) (result string, after UnitAfter, err error)
+	Close()
+}
+
+// UnitState is how one unit does, and UnitAfter how it stands after a restart.
+type (
+	UnitState = units.State
+	UnitAfter = unit.State
+)
+
+// source returns the source of units.
+func (u *Units) source(root string) *units.Units {
+	if u == nil {
+		s := units.New(units.System)
+		s.Groups = filepath.Join(root, "sys/fs/cgroup")
+		return s
+	}
+	s := units.New(func(context.Context) (units.Bus, error) { return u.Keeper, nil })
+	s.Groups = u.Groups
+	return s
+}
+
+// bus returns what restarts units.
+func (u *Units) bus(clock board.Clock) unit.Bus {
+	if u == nil {
+		return unit.Systemd{Clock: clock}
+	}
+	return u.Keeper
 }
 
 // Running is an agent and what it was made of.
 type Running struct {
 	*agent.Agent
 	base  config.Config
-	claim io.Closer                     // of the state directory
+	claim io.Closer // of the state directory
+	probe *probe.Probe
 	Lines map[string]*sim.Line          // simulated lines, for demonstrations and tests
 	rules atomic.Pointer[config.Config] // where they are, as of the last reload
 }
@@ -78,6 +121,7 @@ func Run(o Options) (*Running, error) {
 // Run runs the agent until ctx ends, and then lets go of the state directory. It can be called once.
 func (r *Running) Run(ctx context.Context) error {
 	defer r.claim.Close()
+	defer r.probe.Close()
 	return r.Agent.Run(ctx)
 }
 
@@ -106,6 +150,7 @@ func assemble(o Options) (*Running, error) {
 		return nil, err
 	}
 	r := &Running{base: c}
+	r.rules.Store(&c)
 	owned, err := r.lined(o, b.Clock)
 	if err != nil {
 		return nil, err
@@ -114,28 +159,30 @@ func assemble(o Options) (*Running, error) {
 	if owned.client != nil {
 		b.Lines = owned.client.Lines()
 	}
-	verbs, ups, crashes, side, err := verbs(o, b)
+	asked, err := reached(o, b, r)
 	if err != nil {
 		return nil, err
 	}
-	verbs, side = append(owned.verbs, verbs...), append(owned.side, side...)
-	watch := units.New(units.System)
+	verbs, side := append(owned.verbs, asked.verbs...), append(owned.side, asked.side...)
+	watch := o.Units.source(c.Root)
 	if err := watch.Watch(c.Units.Watch); err != nil { // the agent tells it what changes later
 		return nil, &config.Error{File: "configuration", Problem: "units.watch: " + err.Error()}
 	}
 	parts := agent.Parts{
 		Version: o.Version, Board: b, Conn: conn, Dialect: dialect,
 		Spool:   spoolOptions(c),
-		Streams: streams(c, b), Verbs: verbs, Updates: ups, Crashes: crashes, Relays: outputs(c), Watch: func(names []string) { warn(o.Log, "units", watch.Watch(names)) },
+		Streams: streams(c, b), Verbs: verbs, Updates: asked.updates, Repairs: asked.repairs, Crashes: asked.crashes, Relays: outputs(c), Watch: func(names []string) { warn(o.Log, "units", watch.Watch(names)) },
 		Settings: Settings(c),
 		Policy: agent.Policy{Linger: time.Duration(c.Telemetry.Linger), BatchBytes: int(c.Telemetry.BatchBytes),
 			InFlight: c.Telemetry.InFlight, ShadowBytes: int(c.Shadow.LimitBytes), ShadowTrial: time.Duration(c.Shadow.Trial),
 			LinkGrace: time.Duration(c.Shadow.LinkGrace), CapacityBits: float64(c.Network.Capacity), StartUp: o.Started},
 		Log: o.Log, Level: o.Level, Progress: o.Progress, Ready: o.Ready, Side: side, Faults: owned.faults,
 	}
-	r.rules.Store(&c)
-	if c.Rules.Dir != "" {
+	if c.Rules.Dir != "" || c.Rules.Content {
 		parts.Rules = func() ([]remediate.File, error) { return RuleFiles(*r.rules.Load()) }
+	}
+	if c.Diagnosis.Model != "" || c.Diagnosis.Content {
+		parts.Model = func() ([]byte, error) { return ModelOf(*r.rules.Load()) }
 	}
 	parts.Sources = append(host.All(host.Options{
 		Root: c.Root, PerCore: c.Collectors["cpu"].PerCore, Mounts: c.Disk.Mounts,
@@ -143,6 +190,8 @@ func assemble(o Options) (*Running, error) {
 		Self:       func() []collectors.Field { return r.counters() },
 	}), watch)
 	parts.Sources = append(parts.Sources, sensing(c, b.Clock)...)
+	r.probe = probing(c, func() bool { return r.Agent.Counters().Linked })
+	parts.Sources = append(parts.Sources, r.probe)
 	if len(b.Lines) > 0 {
 		perSecond := pins.EdgesPerSecond
 		if n := c.Collectors["gpio"].Edges; n != nil {
@@ -332,20 +381,31 @@ func allowed(c config.Config, verbs []actuators.Verb) ([]string, error) {
 	return out, nil
 }
 
-// verbs are the deeds of this board: what run can do itself, and what it asks the warden for.
-func verbs(o Options, b *board.Board) (all []actuators.Verb, ups *agent.Updates, crashes agent.Crashes, side []func(context.Context) error, err error) {
+// A reach is what run does through the warden.
+type reach struct {
+	verbs   []actuators.Verb // what run can do itself, too
+	updates *agent.Updates
+	repairs *agent.Repairs
+	crashes agent.Crashes
+	side    []func(context.Context) error
+}
+
+// reached are the deeds of this board: what run can do itself, and what it asks the warden for.
+func reached(o Options, b *board.Board, r *Running) (p reach, err error) {
 	c := o.Config
-	all = append(all, tail())
 	client, serve, err := ask(o)
 	if err != nil {
-		return nil, nil, nil, nil, err
+		return p, err
 	}
 	if serve != nil {
-		side = append(side, serve)
+		p.side = append(p.side, serve)
 	}
-	powerful, err := deeds(c, b.Clock, nil, nil, described(c))
+	powerful, err := deeds(c, b.Clock, nil, nil, described(c), unit.Systemd{}, o.Log)
 	if err != nil {
-		return nil, nil, nil, nil, err
+		return p, err
 	}
-	return append(all, client.Remote(powerful...)...), updates(o, client, b.Clock), crashed(client), side, nil
+	p.verbs = append([]actuators.Verb{tail()}, client.Remote(append(powerful, safeLeave()...)...)...)
+	p.updates, p.crashes = updates(o, client, b.Clock), crashed(client)
+	p.repairs = repairs(o, client, func() config.Config { return *r.rules.Load() })
+	return p, nil
 }

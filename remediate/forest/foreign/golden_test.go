@@ -139,30 +139,3 @@ func TestGoldenRowsComeOutAsScikitLearnHasThem(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkVerdictOf40Trees(b *testing.B) {
-	m := model(b, read(b, "json"))
-	_, table := table(b, "golden-rows.csv", 32)
-	rows := make([][]float32, len(table))
-	for i := range rows {
-		rows[i] = singles(table[i])
-	}
-	b.ReportAllocs()
-	i := 0
-	for b.Loop() {
-		m.Judge(rows[i])
-		if i++; i == len(rows) {
-			i = 0
-		}
-	}
-}
-
-func BenchmarkReasonsOf40Trees(b *testing.B) {
-	m := model(b, read(b, "json"))
-	_, table := table(b, "golden-rows.csv", 32)
-	row := singles(table[0])
-	b.ReportAllocs()
-	for b.Loop() {
-		m.Explain(row, 0)
-	}
-}

@@ -118,8 +118,8 @@ func beyond(trees []forest.Tree, features []forest.Feature, row []float32) float
 		for _, n := range t {
 			if n.Shares == nil {
 				low, high, x := float64(features[n.Feature].Low), float64(features[n.Feature].High), float64(row[n.Feature])
-				if x < low || x > high { // of a feature with one value, that is infinitely far
-					out = max(out, max(low-x, x-high)/(high-low))
+				if x < low || x > high { // of a feature with one value, that is as far as can be
+					out = max(out, min(max(low-x, x-high)/(high-low), forest.Farthest))
 				}
 			}
 		}

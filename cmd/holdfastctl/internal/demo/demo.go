@@ -41,6 +41,8 @@ type Options struct {
 
 	// Board is a command line that runs Board, in a process of its own, with the file that is appended to it.
 	Board []string
+	// Leak is a command line that runs Leak, in a process of its own.
+	Leak []string
 
 	carry    carrier                         // what the link does with what it carries; nil passes it on
 	releases *releases                       // that were made before; nil makes them
@@ -81,6 +83,7 @@ var chapters = []chapter{
 	{"relay", "A relay is switched", (*stage).relay},
 	{"input", "An input changes", (*stage).input},
 	{"alert", "A rule raises an alert", (*stage).alarm},
+	{"repair", "A service leaks, and is repaired", (*stage).heal},
 	{"cut", "The link is cut", (*stage).cut},
 	{"count", "Every record is counted", (*stage).count},
 	{"update", "A board is updated, and its power fails", (*stage).update},

@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -27,6 +28,14 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "board" {
 		if err := demo.Board(context.Background(), os.Args[2], "test", os.Stderr); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if len(os.Args) == 3 && os.Args[1] == "leak" {
+		step, _ := strconv.Atoi(os.Args[2]) // ours
+		if err := demo.Leak(context.Background(), step); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -60,7 +69,8 @@ func short(t *testing.T, out io.Writer) demo.Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := demo.Options{Out: out, Log: io.Discard, Version: "test", Cut: 2 * time.Second, Board: []string{self, "board"}}
+	o := demo.Options{Out: out, Log: io.Discard, Version: "test", Cut: 2 * time.Second, Board: []string{self, "board"},
+		Leak: []string{self, "leak", strconv.Itoa(demo.LeakStep)}}
 	r, err := made()
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +88,7 @@ func TestEverythingHappens(t *testing.T) {
 	if err != nil {
 		t.Errorf("the demo: %v", err)
 	}
-	want := []string{"telemetry", "shadow", "relay", "input", "alert", "cut", "count", "update", "rollback"}
+	want := []string{"telemetry", "shadow", "relay", "input", "alert", "repair", "cut", "count", "update", "rollback"}
 	if len(outcomes) != len(want) {
 		t.Fatalf("%d chapters, want %d", len(outcomes), len(want))
 	}

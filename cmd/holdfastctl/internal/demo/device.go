@@ -40,6 +40,7 @@ type settings struct {
 	version string
 	log     *slog.Logger
 	level   *slog.LevelVar
+	service *service
 }
 
 // The agent's names.

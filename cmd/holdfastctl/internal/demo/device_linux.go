@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"holdfast/cmd/internal/config"
@@ -11,6 +12,9 @@ import (
 )
 
 const supported = true
+
+// leakSignal has the leaking program begin.
+const leakSignal = syscall.SIGUSR1
 
 // boot starts an agent in this process: of the real machine, but for its lines. It may do nothing to the machine.
 func boot(s settings) (*device, error) {
@@ -24,16 +28,24 @@ func boot(s settings) (*device, error) {
 	c.Lines = map[string]config.Line{pump: {Driver: "sim", Output: true}, door: {Driver: "sim"}}
 	c.Commands.Allow = []string{"ping", "sample", "relay.set"}
 	c.Rules.Dir, c.Thresholds.Memory = filepath.Join(s.dir, "rules.d"), 100
+	c.Units.Watch, c.Units.Restart = []string{serviceName}, []string{serviceName}
+	c.Diagnosis.Model = filepath.Join(s.dir, "leak.hfm")
+	c.Repairs.Dir, c.Repairs.Armed, c.Vouched = filepath.Join(s.dir, "playbooks.d"), []string{"mem_leak"}, true
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(c.Rules.Dir, 0o700); err != nil {
-		return nil, err
+	for path, text := range map[string][]byte{filepath.Join(c.Rules.Dir, "memory.epl"): []byte(rules + leakRules),
+		filepath.Join(c.Repairs.Dir, "leak.toml"): []byte(leakPlaybook), c.Diagnosis.Model: leakModel} {
+		err := os.MkdirAll(filepath.Dir(path), 0o700)
+		if err == nil {
+			err = os.WriteFile(path, text, 0o600)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	if err := os.WriteFile(filepath.Join(c.Rules.Dir, "memory.epl"), []byte(rules), 0o600); err != nil {
-		return nil, err
-	}
-	r, err := wire.Run(wire.Options{Config: c, Version: s.version, Log: s.log, Level: s.level, Single: true, Started: time.Now()})
+	r, err := wire.Run(wire.Options{Config: c, Version: s.version, Log: s.log, Level: s.level, Single: true, Started: time.Now(),
+		Units: &wire.Units{Groups: s.service.groups, Keeper: s.service}})
 	if err != nil {
 		return nil, err
 	}

@@ -38,3 +38,21 @@ func (o *Options) Tamper(f func(dir string)) { o.tamper = f }
 
 // Only leaves out all other chapters.
 func (o *Options) Only(chapters ...string) { o.only = chapters }
+
+// Service is what the agent looks after.
+type Service = service
+
+// ServiceName is its unit.
+const ServiceName = serviceName
+
+// NewService makes one that Run keeps running.
+func NewService(argv []string, dir string, log io.Writer) *Service { return newService(argv, dir, log) }
+
+// Run keeps the program running until ctx ends.
+func (s *service) Run(ctx context.Context) error { return s.run(ctx) }
+
+// Leak has the program begin to leak.
+func (s *service) Leak(ctx context.Context) { s.leak(ctx) }
+
+// Groups is where it has control groups.
+func (s *service) Groups() string { return s.groups }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -16,16 +17,17 @@ import (
 
 // A stage is everything the chapters play with.
 type stage struct {
-	o      Options
-	tell   *teller
-	broker string // of the hub itself, as operators reach it
-	cable  *cable
-	watch  *watcher
-	agent  *device
-	set    settings
-	issued uint64 // commands so far
-	bench  *bench // nil before the chapters about updates
-	log    *shared
+	o       Options
+	tell    *teller
+	broker  string // of the hub itself, as operators reach it
+	cable   *cable
+	watch   *watcher
+	agent   *device
+	service *service
+	set     settings
+	issued  uint64 // commands so far
+	bench   *bench // nil before the chapters about updates
+	log     *shared
 
 	life context.Context // of hub, cable and repository
 	end  context.CancelFunc
@@ -62,11 +64,23 @@ func open(ctx context.Context, o Options) (_ *stage, err error) {
 		return nil, err
 	}
 	s.set.broker = "mqtt://" + s.cable.addr()
+	s.keep(life)
 	if s.agent, err = boot(s.set); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	s.tell.opening(s)
 	return s, nil
+}
+
+// keep runs the service that the agent looks after.
+func (s *stage) keep(life context.Context) {
+	s.service = newService(s.o.Leak, filepath.Join(s.set.dir, "groups"), s.log)
+	s.wg.Go(func() {
+		if err := s.service.run(life); err != nil {
+			s.set.log.Error("service", "err", err)
+		}
+	})
+	s.set.service = s.service
 }
 
 // startHub runs a broker until life ends, and returns its address.

@@ -22,17 +22,19 @@ type watcher struct {
 	mark   string // a topic of its own
 	marked bool
 
-	book     *ledger.Ledger
-	status   message.Status
-	reported shadow.Document
-	results  map[string]envelope.Result
-	job      jobStatus
-	alerts   []alert                   // their events, as they came
-	latest   map[string]message.Sample // by source and instance
-	rounds   []round                   // of telemetry, as they came
-	newest   uint64                    // highest number among them
-	behind   int                       // that came after a later one
-	bad      error                     // a message that could not be read
+	book      *ledger.Ledger
+	status    message.Status
+	reported  shadow.Document
+	results   map[string]envelope.Result
+	job       jobStatus
+	alerts    []alert // their events, as they came
+	diagnoses []diagnosis
+	repairs   []repair
+	latest    map[string]message.Sample // by source and instance
+	rounds    []round                   // of telemetry, as they came
+	newest    uint64                    // highest number among them
+	behind    int                       // that came after a later one
+	bad       error                     // a message that could not be read
 }
 
 // A round is one telemetry record: when its samples were taken.
@@ -104,8 +106,19 @@ func (w *watcher) read(kind string, payload []byte, fresh bool) (err error) {
 		if err := message.Decode(payload, &a); err != nil || !fresh {
 			return err
 		}
-		if a.Kind == "alert" {
+		switch a.Kind {
+		case "alert":
 			w.alerts = append(w.alerts, a)
+		case "diagnosis":
+			var d diagnosis
+			err := message.Decode(payload, &d)
+			w.diagnoses = append(w.diagnoses, d)
+			return err
+		case "repair":
+			var r repair
+			err := message.Decode(payload, &r)
+			w.repairs = append(w.repairs, r)
+			return err
 		}
 	case "telemetry":
 		var t message.Telemetry

@@ -30,11 +30,13 @@ do_install() {
 	p=${HOLDFAST}/packaging
 	install -D -m 0755 ${HOLDFAST}/dist/linux-${HOLDFAST_ARCH}/holdfast ${D}${bindir}/holdfast
 	install -d -m 0750 ${D}${sysconfdir}/holdfast
-	install -d -m 0750 ${D}${sysconfdir}/holdfast/rules.d
+	install -d -m 0750 ${D}${sysconfdir}/holdfast/rules.d ${D}${sysconfdir}/holdfast/playbooks.d
+	install -d -m 0755 ${D}${datadir}/holdfast/playbooks.d
+	install -m 0644 $p/playbooks.d/*.toml ${D}${datadir}/holdfast/playbooks.d/
 	install -d -m 0755 ${D}${sysconfdir}/holdfast/boards.d
 	install -m 0640 $p/rules.d/*.epl ${D}${sysconfdir}/holdfast/rules.d/
 	install -m 0640 $p/holdfast.toml ${D}${sysconfdir}/holdfast/holdfast.toml
-	chown root:holdfast ${D}${sysconfdir}/holdfast ${D}${sysconfdir}/holdfast/rules.d ${D}${sysconfdir}/holdfast/rules.d/*.epl ${D}${sysconfdir}/holdfast/holdfast.toml # the agent reads it and may not write it
+	chown root:holdfast ${D}${sysconfdir}/holdfast ${D}${sysconfdir}/holdfast/rules.d ${D}${sysconfdir}/holdfast/playbooks.d ${D}${sysconfdir}/holdfast/rules.d/*.epl ${D}${sysconfdir}/holdfast/holdfast.toml # the agent reads it and may not write it
 	install -m 0644 $p/layout/fw_env.config ${D}${sysconfdir}/fw_env.config
 	for unit in $p/systemd/*.service $p/systemd/*.socket; do
 		install -D -m 0644 $unit ${D}${systemd_system_unitdir}/$(basename $unit)

@@ -1,0 +1,455 @@
+package remediate
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/actuators"
+	"holdfast/remediate/epl"
+	"holdfast/remediate/ladder"
+)
+
+// A step is what a climb waits for.
+type step uint8
+
+const (
+	resting  step = iota
+	planning      // the answer to repair.plan
+	stepping      // the deed
+	settling      // until
+	watching      // the symptom
+	ending        // the answer to repair.end
+	recalled      // the playbooks, after a restart
+)
+
+// Pauses and bounds of a climb.
+const (
+	askAgain    = 30 * time.Second // after a refusal that names no time
+	watchLimit  = 10 * time.Minute // in which the symptom must have been looked at so often
+	watchRounds = 3                // times Windows: then the rung has not helped
+	askLimit    = 30 * time.Second // for whoever is asked, beside the deed
+	memoTexts   = 1 << 10
+)
+
+// An Ask is a deed that somebody with power is to do. One is under way at a time, and is answered with Answered.
+type Ask struct {
+	Tell  map[string]any // an event of kind "repair" that has to be on flash before; nil for none
+	Verb  string
+	Args  actuators.Args
+	Limit time.Duration
+}
+
+// A climb is the one repair under way.
+type climb struct {
+	memo
+	step     step
+	of       *Diagnosis // nil after a restart
+	plan     *plan
+	timeout  time.Duration
+	until    time.Time   // of settling, and of watching
+	counted  int         // rounds in which the symptom was looked at
+	clean    int         // of them in a row without it
+	fed      bool        // something that the symptom is about was heard since the last round
+	takes    []*epl.Type // that the symptom is about
+	helped   bool
+	next     map[string]time.Time // when a fault is looked at again
+	refusals map[string]string    // by fault, the last that was told
+}
+
+// A memo is what outlives a restart of the machine in the middle of a repair.
+type memo struct {
+	Fault  string             `json:"fault"`
+	Rung   int                `json:"rung"`
+	Name   string             `json:"name"`
+	Do     string             `json:"do"`
+	Values map[string]string  `json:"values,omitempty"`
+	Settle float64            `json:"settle_seconds"`
+	Since  time.Time          `json:"since"`
+	Before map[string]float64 `json:"before,omitempty"`
+}
+
+// RepairStanding is how repairs do, for people.
+type RepairStanding struct {
+	Playbooks int    `json:"playbooks"`
+	Fault     string `json:"fault,omitempty"`  // why not all are in force
+	Repair    string `json:"repair,omitempty"` // of which fault one is under way
+	Rung      string `json:"rung,omitempty"`
+	Step      string `json:"step,omitempty"`    // asked, doing, settling or watching
+	Refused   string `json:"refused,omitempty"` // why the last one was not begun
+}
+
+// climbOn begins a repair where one is due, or goes on with the one under way.
+func (r *Rules) climbOn(now time.Time) {
+	c := &r.climb
+	switch {
+	case r.o.Ask == nil:
+	case c.step == resting:
+		r.seek(now)
+	case c.step == settling && !now.Before(c.until):
+		c.step, c.until, c.counted, c.clean, c.fed = watching, now.Add(watchLimit), 0, 0, false
+		if c.plan != nil {
+			c.plan.after.want, c.plan.after.seen, c.takes = c.Values, false, c.plan.after.live.Takes()
+		}
+	case c.step == watching && !now.Before(c.until):
+		r.finish(now, false, fmt.Sprintf("nothing was heard of it for %v", watchLimit))
+	}
+}
+
+// climbRound counts a round in which the symptom was looked at.
+func (r *Rules) climbRound(now time.Time) {
+	c := &r.climb
+	if c.step != watching || !c.fed || c.plan == nil {
+		return
+	}
+	w := c.plan.after
+	c.counted++
+	c.clean++
+	if w.seen {
+		c.clean = 0
+	}
+	c.fed, w.seen = false, false
+	switch {
+	case c.clean >= c.plan.Windows:
+		r.finish(now, true, "")
+	case c.counted >= watchRounds*c.plan.Windows:
+		r.finish(now, false, "the symptom is still there")
+	}
+}
+
+// seek looks for a diagnosis that something can be done about.
+func (r *Rules) seek(now time.Time) {
+	c := &r.climb
+	for _, d := range r.chart.open {
+		p := r.plans[d.Fault]
+		if p == nil || d.told || now.Before(c.next[d.Fault]) {
+			continue
+		}
+		values, ok := r.valuesOf(now, d, p)
+		if !ok {
+			r.refuse(d, "its precondition has not matched in the last "+p.Fresh.String())
+			continue
+		}
+		if r.o.Hold != nil {
+			if why := r.o.Hold(); why != "" {
+				r.refuse(d, why)
+				continue
+			}
+		}
+		c.of, c.plan, c.step = d, p, planning
+		c.memo = memo{Fault: d.Fault, Values: values}
+		r.o.Ask(Ask{Verb: "repair.plan", Args: actuators.Args{"fault": d.Fault}, Limit: askLimit})
+		return
+	}
+}
+
+// valuesOf are what a rung's arguments have places for: of the precondition's row, of the alert's key and of the match that raised it.
+func (r *Rules) valuesOf(now time.Time, d *Diagnosis, p *plan) (map[string]string, bool) {
+	values := map[string]string{}
+	for name, v := range d.values {
+		if text, ok := v.(string); ok {
+			values[name] = text
+		}
+	}
+	maps.Copy(values, d.Key)
+	if p.before == nil {
+		return values, true
+	}
+	row, ok := p.before.find(now, p.Fresh, values)
+	maps.Copy(values, row)
+	return values, ok
+}
+
+// refuse tells why a fault is not repaired now, once for each reason.
+func (r *Rules) refuse(d *Diagnosis, why string) {
+	c := &r.climb
+	if c.refusals == nil {
+		c.refusals = map[string]string{}
+	}
+	if c.refusals[d.Fault] == why {
+		return
+	}
+	c.refusals[d.Fault] = why
+	body := map[string]any{"phase": "refused", "fault": d.Fault, "reason": why}
+	d.evidence(body)
+	r.o.Event("repair", body)
+	r.o.Log.Info("no repair", "fault", d.Fault, "reason", why)
+}
+
+// later says when a fault is looked at again.
+func (r *Rules) later(now time.Time, wait time.Duration) {
+	c := &r.climb
+	if c.next == nil {
+		c.next = map[string]time.Time{}
+	}
+	if len(c.next) >= maxDiagnoses {
+		maps.DeleteFunc(c.next, func(_ string, at time.Time) bool { return !at.After(now) })
+	}
+	c.next[c.Fault] = now.Add(max(wait, time.Second))
+	c.step, c.of, c.plan, c.memo = resting, nil, nil, memo{}
+}
+
+// Answered takes what came of the last Ask.
+func (r *Rules) Answered(result actuators.Result, err error) {
+	now := r.o.Clock.Now()
+	c := &r.climb
+	switch c.step {
+	case planning:
+		r.planned(now, result, err)
+	case stepping:
+		r.stepped(now, result, err)
+	case ending:
+		r.ended(now, result, err)
+	}
+}
+
+// planned takes which rung is next.
+func (r *Rules) planned(now time.Time, result actuators.Result, err error) {
+	c := &r.climb
+	d := c.of
+	if err != nil {
+		r.refuse(d, err.Error())
+		r.later(now, askAgain)
+		return
+	}
+	if why := textOfResult(result, "refused"); why != "" {
+		r.refuse(d, why)
+		r.later(now, max(seconds(result, "wait_seconds"), askAgain))
+		return
+	}
+	c.Rung, c.Name, c.Do = int(numberOfResult(result, "rung")), textOfResult(result, "name"), textOfResult(result, "do")
+	c.timeout, c.Settle = seconds(result, "timeout_seconds"), numberOfResult(result, "settle_seconds")
+	c.Since, c.Before = now.Round(0).UTC(), r.measures()
+	body := r.repairBody("begun")
+	body["values"] = c.Values
+	d.evidence(body)
+	body["before"] = c.Before
+	if result["armed"] != true {
+		body["phase"] = "would"
+		d.told = true
+		r.o.Event("repair", body)
+		r.o.Log.Info("would repair", "fault", c.Fault, "rung", c.Name, "do", c.Do, "hint", "repairs.armed names the faults that are repaired")
+		r.later(now, askAgain)
+		return
+	}
+	delete(c.refusals, c.Fault)
+	if err := r.remembers(&c.memo); err != nil { // what is not on flash would be forgotten by a restart of the machine
+		r.refuse(d, err.Error())
+		r.later(now, askAgain)
+		return
+	}
+	c.step = stepping
+	args := actuators.Args{"fault": c.Fault, "rung": float64(c.Rung), "values": texts(c.Values), "evidence": evidenceText(d)}
+	r.o.Ask(Ask{Tell: body, Verb: "repair.step", Args: args, Limit: c.timeout + askLimit})
+}
+
+// stepped takes what came of the deed.
+func (r *Rules) stepped(now time.Time, result actuators.Result, err error) {
+	c := &r.climb
+	if err == nil && result["local"] == true {
+		err = r.local()
+	}
+	if why := textOfResult(result, "failed"); err == nil && why != "" { // it was counted, and may have been done in part
+		err = errors.New(why)
+	}
+	if err != nil {
+		body := r.repairBody("failed")
+		body["error"] = clip(err.Error(), maxTextBytes)
+		r.o.Event("repair", body)
+		r.o.Log.Warn("repair", "fault", c.Fault, "rung", c.Name, "err", err)
+		if nothingDone(err) {
+			r.forget()
+			r.later(now, askAgain)
+			return
+		}
+		r.finish(now, false, "")
+		return
+	}
+	body := r.repairBody("done")
+	if said, ok := result["result"]; ok {
+		body["result"] = said
+	}
+	r.o.Event("repair", body)
+	r.o.Log.Warn("repair", "fault", c.Fault, "rung", c.Name, "do", c.Do)
+	if c.Do == ladder.Ask { // what a person does is not watched: the diagnosis ends when it has helped
+		if c.of != nil {
+			c.of.told, c.of.asked = true, true
+		}
+		r.close(false)
+		return
+	}
+	c.step, c.until = settling, now.Add(time.Duration(c.Settle*float64(time.Second)))
+}
+
+// nothingDone reports whether an error means that the deed was refused before it began.
+func nothingDone(err error) bool {
+	for _, refusal := range []error{actuators.ErrDenied, actuators.ErrInvalid, actuators.ErrLimited, actuators.ErrLocked, actuators.ErrUnknown, ErrNotAsked} {
+		if errors.Is(err, refusal) {
+			return true
+		}
+	}
+	return false
+}
+
+// ErrNotAsked means that an Ask came to nobody.
+var ErrNotAsked = errors.New("nobody was asked")
+
+// local does what needs no power.
+func (r *Rules) local() error {
+	c := &r.climb
+	if c.Do == ladder.Ask {
+		return nil // the event that it is done asks
+	}
+	if r.o.Local == nil {
+		return fmt.Errorf("%s: %w", c.Do, actuators.ErrUnknown)
+	}
+	return r.o.Local(c.Do)
+}
+
+// finish says what came of a rung.
+func (r *Rules) finish(now time.Time, helped bool, why string) {
+	c := &r.climb
+	body := r.repairBody("not_helped")
+	if helped {
+		body["phase"] = "helped"
+	}
+	if why != "" {
+		body["reason"] = why
+	}
+	body["began"], body["before"], body["after"] = c.Since, c.Before, r.measures()
+	r.o.Event("repair", body)
+	r.o.Log.Warn("repair", "fault", c.Fault, "rung", c.Name, "helped", helped)
+	r.close(helped)
+}
+
+// close tells who counts what came of a rung; it does the undo of one that has not helped.
+func (r *Rules) close(helped bool) {
+	c := &r.climb
+	if c.plan != nil {
+		c.plan.after.want = nil
+	}
+	c.step, c.helped = ending, helped
+	args := actuators.Args{"fault": c.Fault, "rung": float64(c.Rung), "helped": helped}
+	r.o.Ask(Ask{Verb: "repair.end", Args: args, Limit: c.timeout + askLimit})
+}
+
+// ended lets go of a repair. A diagnosis that is still open is looked at again: a rung up where this one has not helped.
+func (r *Rules) ended(now time.Time, result actuators.Result, err error) {
+	c := &r.climb
+	if err != nil {
+		r.o.Log.Warn("end of a repair", "fault", c.Fault, "err", err)
+	}
+	if result["undone"] == true {
+		r.o.Event("repair", r.repairBody("undone"))
+	}
+	r.forget()
+	wait := 2 * askAgain // for the diagnosis to end by itself
+	if !c.helped {
+		wait = time.Second
+	}
+	r.later(now, wait)
+}
+
+func (r *Rules) repairBody(phase string) map[string]any {
+	c := &r.climb
+	return map[string]any{"phase": phase, "fault": c.Fault, "rung": c.Rung, "name": c.Name, "do": c.Do}
+}
+
+// measures are the present numbers of DeviceStatus, to four digits.
+func (r *Rules) measures() map[string]float64 {
+	all := map[string]float64{}
+	for i := range statusMeasures {
+		if n, ok := r.feed.status.vals[1+i].Float(); ok {
+			all[statusMeasures[i].name] = digits(n)
+		}
+	}
+	return all
+}
+
+func digits(x float64) float64 {
+	if x == 0 {
+		return 0
+	}
+	scale := math.Pow(10, 3-math.Floor(math.Log10(math.Abs(x))))
+	return math.Round(x*scale) / scale
+}
+
+// evidenceText is a diagnosis in a kilobyte.
+func evidenceText(d *Diagnosis) string {
+	body := map[string]any{"since": d.Since}
+	d.evidence(body)
+	delete(body, "values")
+	text, err := json.Marshal(body)
+	if err != nil || len(text) > memoTexts {
+		text, _ = json.Marshal(map[string]any{"by": d.By, "rule": d.Rule, "model": d.Model}) // texts always marshal
+	}
+	return string(text)
+}
+
+// texts writes values as one JSON object of at most a kilobyte: the largest are left out where they do not fit.
+func texts(values map[string]string) string {
+	names := slices.SortedFunc(maps.Keys(values), func(a, b string) int {
+		if d := len(values[a]) - len(values[b]); d != 0 {
+			return d
+		}
+		return strings.Compare(a, b)
+	})
+	for {
+		kept := map[string]string{}
+		for _, name := range names {
+			kept[name] = values[name]
+		}
+		text, err := json.Marshal(kept)
+		if err == nil && len(text) <= memoTexts || len(names) == 0 {
+			return string(text)
+		}
+		names = names[:len(names)-1]
+	}
+}
+
+func textOfResult(result actuators.Result, name string) string {
+	s, _ := result[name].(string)
+	return s
+}
+
+func numberOfResult(result actuators.Result, name string) float64 {
+	n, _ := result[name].(float64)
+	return n
+}
+
+func seconds(result actuators.Result, name string) time.Duration {
+	return time.Duration(min(max(numberOfResult(result, name), 0), 86400) * float64(time.Second))
+}
+
+// Repairs is what is reported of them: how many playbooks are in force, why not all, and the faults that a person was asked about.
+func (r *Rules) Repairs() (playbooks int, fault string, asked []string) {
+	for _, d := range r.chart.open {
+		if d.asked && !slices.Contains(asked, d.Fault) {
+			asked = append(asked, d.Fault)
+		}
+	}
+	return len(r.plans), r.planFault, asked
+}
+
+func (r *Rules) repairing() *RepairStanding {
+	c := &r.climb
+	if r.o.Ask == nil {
+		return nil
+	}
+	s := &RepairStanding{Playbooks: len(r.plans), Fault: r.planFault}
+	if c.step != resting {
+		s.Repair, s.Rung = c.Fault, c.Name
+		s.Step = [...]string{"", "asked", "doing", "settling", "watching", "ending", "recalled"}[c.step]
+	}
+	for _, d := range r.chart.open {
+		if why := c.refusals[d.Fault]; why != "" {
+			s.Refused = d.Fault + ": " + why
+		}
+	}
+	return s
+}
