@@ -150,3 +150,19 @@ func TestThePackagedPlaybooksAreInForce(t *testing.T) {
 		t.Errorf("without a directory: %d, %v", len(shelf), err)
 	}
 }
+
+func TestThePlaybookInTheDocumentIsRight(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/playbooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "```\nfault ")
+	text, _, found := strings.Cut("fault "+text, "```")
+	p, err := ladder.Parse("playbooks.md", []byte(text))
+	if err == nil {
+		err = remediate.CheckPlaybook(p)
+	}
+	if err != nil || !found || len(p.Rungs) != 3 {
+		t.Errorf("%v: %s", err, text)
+	}
+}

@@ -81,16 +81,21 @@ func (s *Set) fit(r *Result, o Options) error {
 	}
 }
 
-// candidates is of how many trees one is chosen.
-const candidates = 4
+const (
+	candidates = 4 // of how many trees one is chosen
+	together   = 8 // trees that are grown on the same copies
+)
 
-// grow grows trees on samples and on variations of them, more than are asked for, and chooses among those by what they say of others.
+// grow grows trees on samples and on copies of them, more than are asked for, and chooses among those by what they say of other copies.
+// Copies are made anew for a few trees each: one draw of devices for all trees made forests that are as good as the draw.
 func (s *Set) grow(samples []Sample, o Options) []forest.Tree {
-	many := o.Trees
-	o.Trees *= candidates
-	trees := grow(vary(samples, len(s.Metrics), s.Features, o), len(s.Classes), len(s.Features), o)
+	var trees []forest.Tree
+	for draw := 0; len(trees) < candidates*o.Trees; draw++ {
+		some := min(together, candidates*o.Trees-len(trees))
+		trees = append(trees, grow(vary(samples, len(s.Metrics), s.Features, o, uint64(draw)), len(s.Classes), len(s.Features), o, len(trees), some)...)
+	}
 	o.Seed, o.Copies = ^o.Seed, 1
-	return choose(trees, many, vary(samples, len(s.Metrics), s.Features, o)[len(samples):], len(s.Classes))
+	return choose(trees, o.Trees, vary(samples, len(s.Metrics), s.Features, o, 0)[len(samples):], len(s.Classes))
 }
 
 // ranges returns the features with what samples say of them.

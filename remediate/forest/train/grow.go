@@ -14,7 +14,7 @@ type Options struct {
 	Trees  int     // 40
 	Depth  int     // 10 comparisons
 	Leaf   int     // rows in a leaf: 2
-	Copies int     // of the rows, each as another device might have measured them: 3; -1 for none
+	Copies int     // of the rows, each as another device might have measured them: 2; -1 for none
 	Spread float64 // how much devices differ, as the standard deviation of a factor's logarithm: 0.3
 }
 
@@ -22,7 +22,7 @@ func (o Options) orDefaults() Options {
 	for _, n := range []struct {
 		of *int
 		is int
-	}{{&o.Trees, 40}, {&o.Depth, 10}, {&o.Leaf, 2}, {&o.Copies, 3}} {
+	}{{&o.Trees, 40}, {&o.Depth, 10}, {&o.Leaf, 2}, {&o.Copies, 2}} {
 		if *n.of == 0 {
 			*n.of = n.is
 		}
@@ -35,10 +35,10 @@ func (o Options) orDefaults() Options {
 
 // vary returns samples, and copies of them as other devices might have measured the same: for each device in each copy, each
 // metric is multiplied by a factor. With few devices in the data, a forest would otherwise take the one's size of disk or speed of
-// network for a sign of the fault.
-func vary(samples []Sample, metrics int, features []forest.Feature, o Options) []Sample {
+// network for a sign of the fault. Each draw makes others.
+func vary(samples []Sample, metrics int, features []forest.Feature, o Options, draw uint64) []Sample {
 	out := slices.Clone(samples)
-	c := chance{rand.NewPCG(o.Seed, math.MaxUint64)}
+	c := chance{rand.NewPCG(o.Seed, math.MaxUint64-draw)}
 	for range max(o.Copies, 0) {
 		factors := map[string][]float64{}
 		for _, s := range samples {
@@ -60,9 +60,9 @@ func vary(samples []Sample, metrics int, features []forest.Feature, o Options) [
 	return out
 }
 
-// grow grows the trees of a forest on samples. Classes weigh the same, however many rows each has: a row weighs n / (classes ·
+// grow grows some trees of a forest on samples, from the first on. Classes weigh the same, however many rows each has: a row weighs n / (classes ·
 // rows of its class).
-func grow(samples []Sample, classes, features int, o Options) []forest.Tree {
+func grow(samples []Sample, classes, features int, o Options, first, some int) []forest.Tree {
 	rows, labels, weights := make([][]float32, len(samples)), make([]int, len(samples)), make([]float64, len(samples))
 	counts := make([]float64, classes)
 	kinds := 0.0
@@ -72,11 +72,11 @@ func grow(samples []Sample, classes, features int, o Options) []forest.Tree {
 			kinds++
 		}
 	}
-	trees := make([]forest.Tree, o.Trees)
+	trees := make([]forest.Tree, some)
 	ranks := rank(rows, features)
 	for t := range trees {
 		g := &grower{rows: rows, classes: labels, weights: weights, ranks: ranks, count: classes, depth: o.Depth, least: o.Leaf,
-			tries: max(1, int(math.Sqrt(float64(features)))), chance: chance{rand.NewPCG(o.Seed, uint64(t))}, order: make([]int, features)}
+			tries: max(1, int(math.Sqrt(float64(features)))), chance: chance{rand.NewPCG(o.Seed, uint64(first+t))}, order: make([]int, features)}
 		for f := range g.order {
 			g.order[f] = f
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -63,6 +64,16 @@ func TestPicturesOfTheTutorialAreUpToDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("macro-F1 %.3f by row, %d of %d events right, calibration error %.3f, %d false episodes", s.MacroF1, s.EventsRight, s.Events, s.CalibrationOff, s.FalseEpisodes)
+	page, err := os.ReadFile("../../../../docs/models.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, said := range []string{fmt.Sprintf("%.3f by row, %.3f by event", s.MacroF1, s.EventMacroF1), fmt.Sprintf("%d of %d right", s.EventsRight, s.Events),
+		fmt.Sprintf("differ by %.3f", s.CalibrationOff), fmt.Sprintf("rep 0     %d   %.3f\nrep 1     %d   %.3f\n", r.Folds[0].Rows, r.Folds[0].MacroF1, r.Folds[1].Rows, r.Folds[1].MacroF1)} {
+		if !bytes.Contains(page, []byte(said)) {
+			t.Errorf("docs/models.md does not say %q", said)
+		}
+	}
 	for name, b := range scorepage.Pictures(s) {
 		for d := xml.NewDecoder(bytes.NewReader(b)); ; {
 			if _, err := d.Token(); errors.Is(err, io.EOF) {

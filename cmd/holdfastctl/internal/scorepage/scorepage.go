@@ -51,10 +51,10 @@ func frame(w io.Writer, width, height int, label string) {
 
 // Confusion draws what rows are and what they are called.
 func Confusion(s *train.Score) string {
-	const cell, left, top = 40, 120, 110
+	const cell, left, top, edge = 40, 120, 110, 40 // the last name leans over the edge
 	w := &strings.Builder{}
 	n := len(s.Classes)
-	frame(w, left+n*cell, top+n*cell, "confusion matrix")
+	frame(w, left+n*cell+edge, top+n*cell+1, "confusion matrix")
 	for i, name := range s.Classes {
 		name = html.EscapeString(name)
 		fmt.Fprintf(w, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%s</text>", left-6, top+i*cell+cell/2+4, name)
@@ -94,6 +94,8 @@ func Calibration(s *train.Score) string {
 		x, y := at(tick, tick)
 		fmt.Fprintf(w, "<text x=\"%.0f\" y=\"%d\" text-anchor=\"middle\">%.1f</text><text x=\"%d\" y=\"%.0f\" text-anchor=\"end\">%.1f</text>", x, size+28, tick, edge-6, y+4, tick)
 	}
+	fmt.Fprintf(w, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">confidence</text>", edge+size*3/4, size+28)
+	fmt.Fprintf(w, "<text transform=\"translate(%d %d) rotate(-90)\" text-anchor=\"middle\">right</text>", edge-8, 10+size/4)
 	points := ""
 	most := 1
 	for _, b := range s.Bins {
