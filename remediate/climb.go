@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"holdfast/actuators"
-	"holdfast/remediate/epl"
 	"holdfast/remediate/ladder"
 )
 
@@ -25,13 +24,14 @@ const (
 	settling      // until
 	watching      // the symptom
 	ending        // the answer to repair.end
+	unsaid        // until: repair.end came to nobody
 	recalled      // the playbooks, after a restart
 )
 
 // Pauses and bounds of a climb.
 const (
 	askAgain    = 30 * time.Second // after a refusal that names no time
-	watchLimit  = 10 * time.Minute // in which the symptom must have been looked at so often
+	watchLimit  = 10 * time.Minute // without a word of what the symptom is about; longer where that is read more seldom
 	watchRounds = 3                // times Windows: then the rung has not helped
 	askLimit    = 30 * time.Second // for whoever is asked, beside the deed
 	memoTexts   = 1 << 10
@@ -48,18 +48,16 @@ type Ask struct {
 // A climb is the one repair under way.
 type climb struct {
 	memo
-	step     step
-	of       *Diagnosis // nil after a restart
-	plan     *plan
-	timeout  time.Duration
-	until    time.Time   // of settling, and of watching
-	counted  int         // rounds in which the symptom was looked at
-	clean    int         // of them in a row without it
-	fed      bool        // something that the symptom is about was heard since the last round
-	takes    []*epl.Type // that the symptom is about
-	helped   bool
-	next     map[string]time.Time // when a fault is looked at again
-	refusals map[string]string    // by fault, the last that was told
+	step    step
+	of      *Diagnosis // nil after a restart
+	plan    *plan
+	timeout time.Duration
+	until   time.Time // of settling, of watching, and of unsaid
+	counted int       // rounds in which the symptom was looked at
+	clean   int       // of them in a row without it
+	fed     bool      // something that the symptom is about was heard since the last round
+	helped  bool
+	next    map[string]time.Time // when a fault is looked at again
 }
 
 // A memo is what outlives a restart of the machine in the middle of a repair.
@@ -92,12 +90,21 @@ func (r *Rules) climbOn(now time.Time) {
 	case c.step == resting:
 		r.seek(now)
 	case c.step == settling && !now.Before(c.until):
-		c.step, c.until, c.counted, c.clean, c.fed = watching, now.Add(watchLimit), 0, 0, false
-		if c.plan != nil {
-			c.plan.after.want, c.plan.after.seen, c.takes = c.Values, false, c.plan.after.live.Takes()
-		}
+		c.step = watching
+		r.watch(now)
 	case c.step == watching && !now.Before(c.until):
-		r.finish(now, false, fmt.Sprintf("nothing was heard of it for %v", watchLimit))
+		r.finish(now, false, fmt.Sprintf("nothing was heard of it for %v", c.plan.patience(r.o.Stale)))
+	case c.step == unsaid && !now.Before(c.until):
+		r.close(c.helped)
+	}
+}
+
+// watch begins to count rounds without the symptom.
+func (r *Rules) watch(now time.Time) {
+	c := &r.climb
+	c.until, c.counted, c.clean, c.fed = now.Add(c.plan.patience(r.o.Stale)), 0, 0, false
+	if c.plan != nil {
+		c.plan.after.want, c.plan.after.seen = c.Values, false
 	}
 }
 
@@ -113,7 +120,7 @@ func (r *Rules) climbRound(now time.Time) {
 	if w.seen {
 		c.clean = 0
 	}
-	c.fed, w.seen = false, false
+	c.fed, w.seen, c.until = false, false, now.Add(c.plan.patience(r.o.Stale))
 	switch {
 	case c.clean >= c.plan.Windows:
 		r.finish(now, true, "")
@@ -130,16 +137,14 @@ func (r *Rules) seek(now time.Time) {
 		if p == nil || d.told || now.Before(c.next[d.Fault]) {
 			continue
 		}
-		values, ok := r.valuesOf(now, d, p)
-		if !ok {
-			r.refuse(d, "its precondition has not matched in the last "+p.Fresh.String())
+		values, what := r.valuesOf(now, d, p)
+		if what != "" {
+			r.refuse(d, "its "+what+" has not matched in the last "+p.Fresh.String())
 			continue
 		}
-		if r.o.Hold != nil {
-			if why := r.o.Hold(); why != "" {
-				r.refuse(d, why)
-				continue
-			}
+		if why := r.held(); why != "" {
+			r.refuse(d, why)
+			continue
 		}
 		c.of, c.plan, c.step = d, p, planning
 		c.memo = memo{Fault: d.Fault, Values: values}
@@ -148,33 +153,46 @@ func (r *Rules) seek(now time.Time) {
 	}
 }
 
-// valuesOf are what a rung's arguments have places for: of the precondition's row, of the alert's key and of the match that raised it.
-func (r *Rules) valuesOf(now time.Time, d *Diagnosis, p *plan) (map[string]string, bool) {
-	values := map[string]string{}
+// held says why nothing may be repaired now, as far as the agent knows.
+func (r *Rules) held() string {
+	if r.o.Hold == nil {
+		return ""
+	}
+	return r.o.Hold()
+}
+
+// valuesOf are what a rung's arguments have places for: of the precondition's row, of the alert's key and of the match that raised it. lacks
+// names the statement without which nothing is done and that has not matched: the precondition, or, where there is none and no rule named the
+// fault, the symptom.
+func (r *Rules) valuesOf(now time.Time, d *Diagnosis, p *plan) (values map[string]string, lacks string) {
+	values = map[string]string{}
 	for name, v := range d.values {
 		if text, ok := v.(string); ok {
 			values[name] = text
 		}
 	}
 	maps.Copy(values, d.Key)
-	if p.before == nil {
-		return values, true
+	w, what := p.before, "precondition"
+	if w == nil {
+		if d.ruled() {
+			return fitting(values), ""
+		}
+		w, what = p.after, "symptom"
 	}
-	row, ok := p.before.find(now, p.Fresh, values)
+	row, ok := w.find(now, p.Fresh, values)
+	if !ok {
+		return nil, what
+	}
 	maps.Copy(values, row)
-	return values, ok
+	return fitting(values), ""
 }
 
-// refuse tells why a fault is not repaired now, once for each reason.
+// refuse tells why a diagnosis is not repaired now, once for each reason.
 func (r *Rules) refuse(d *Diagnosis, why string) {
-	c := &r.climb
-	if c.refusals == nil {
-		c.refusals = map[string]string{}
-	}
-	if c.refusals[d.Fault] == why {
+	if d.refused == why {
 		return
 	}
-	c.refusals[d.Fault] = why
+	d.refused = why
 	body := map[string]any{"phase": "refused", "fault": d.Fault, "reason": why}
 	d.evidence(body)
 	r.o.Event("repair", body)
@@ -226,9 +244,8 @@ func (r *Rules) planned(now time.Time, result actuators.Result, err error) {
 	c.timeout, c.Settle = seconds(result, "timeout_seconds"), numberOfResult(result, "settle_seconds")
 	c.Since, c.Before = now.Round(0).UTC(), r.measures()
 	body := r.repairBody("begun")
-	body["values"] = c.Values
 	d.evidence(body)
-	body["before"] = c.Before
+	body["values"], body["before"] = c.Values, c.Before
 	if result["armed"] != true {
 		body["phase"] = "would"
 		d.told = true
@@ -237,7 +254,12 @@ func (r *Rules) planned(now time.Time, result actuators.Result, err error) {
 		r.later(now, askAgain)
 		return
 	}
-	delete(c.refusals, c.Fault)
+	if why := r.held(); why != "" { // an output may have been switched meanwhile
+		r.refuse(d, why)
+		r.later(now, askAgain)
+		return
+	}
+	d.refused = ""
 	if err := r.remembers(&c.memo); err != nil { // what is not on flash would be forgotten by a restart of the machine
 		r.refuse(d, err.Error())
 		r.later(now, askAgain)
@@ -251,6 +273,9 @@ func (r *Rules) planned(now time.Time, result actuators.Result, err error) {
 // stepped takes what came of the deed.
 func (r *Rules) stepped(now time.Time, result actuators.Result, err error) {
 	c := &r.climb
+	if err == nil && result["would"] == true { // it was disarmed meanwhile
+		err = fmt.Errorf("%w: it is not armed any more", actuators.ErrDenied)
+	}
 	if err == nil && result["local"] == true {
 		err = r.local()
 	}
@@ -265,6 +290,10 @@ func (r *Rules) stepped(now time.Time, result actuators.Result, err error) {
 		if nothingDone(err) {
 			r.forget()
 			r.later(now, askAgain)
+			return
+		}
+		if errors.Is(err, ErrLost) { // the machine may be about to restart: whether it helped shows
+			r.settling(now)
 			return
 		}
 		r.finish(now, false, "")
@@ -283,7 +312,13 @@ func (r *Rules) stepped(now time.Time, result actuators.Result, err error) {
 		r.close(false)
 		return
 	}
-	c.step, c.until = settling, now.Add(time.Duration(c.Settle*float64(time.Second)))
+	r.settling(now)
+}
+
+// settling waits before the symptom is looked at.
+func (r *Rules) settling(now time.Time) {
+	c := &r.climb
+	c.step, c.until = settling, now.Add(time.Duration(min(max(c.Settle, 0), 3600)*float64(time.Second)))
 }
 
 // nothingDone reports whether an error means that the deed was refused before it began.
@@ -296,8 +331,11 @@ func nothingDone(err error) bool {
 	return false
 }
 
-// ErrNotAsked means that an Ask came to nobody.
-var ErrNotAsked = errors.New("nobody was asked")
+// What became of an Ask that has no answer.
+var (
+	ErrNotAsked = errors.New("nobody was asked")                // nothing was done
+	ErrLost     = errors.New("nobody knows whether it is done") // it may have been
+)
 
 // local does what needs no power.
 func (r *Rules) local() error {
@@ -343,6 +381,10 @@ func (r *Rules) ended(now time.Time, result actuators.Result, err error) {
 	c := &r.climb
 	if err != nil {
 		r.o.Log.Warn("end of a repair", "fault", c.Fault, "err", err)
+	}
+	if errors.Is(err, ErrNotAsked) || errors.Is(err, ErrLost) { // as long as it is not said nothing else can be repaired
+		c.step, c.until = unsaid, now.Add(askAgain)
+		return
 	}
 	if result["undone"] == true {
 		r.o.Event("repair", r.repairBody("undone"))
@@ -391,25 +433,23 @@ func evidenceText(d *Diagnosis) string {
 	return string(text)
 }
 
-// texts writes values as one JSON object of at most a kilobyte: the largest are left out where they do not fit.
-func texts(values map[string]string) string {
+// fitting leaves out the largest values until the others are at most a kilobyte as JSON.
+func fitting(values map[string]string) map[string]string {
 	names := slices.SortedFunc(maps.Keys(values), func(a, b string) int {
 		if d := len(values[a]) - len(values[b]); d != 0 {
 			return d
 		}
 		return strings.Compare(a, b)
 	})
-	for {
-		kept := map[string]string{}
-		for _, name := range names {
-			kept[name] = values[name]
-		}
-		text, err := json.Marshal(kept)
-		if err == nil && len(text) <= memoTexts || len(names) == 0 {
-			return string(text)
-		}
-		names = names[:len(names)-1]
+	for ; len(texts(values)) > memoTexts; names = names[:len(names)-1] {
+		delete(values, names[len(names)-1])
 	}
+	return values
+}
+
+func texts(values map[string]string) string {
+	text, _ := json.Marshal(values) // texts always marshal
+	return string(text)
 }
 
 func textOfResult(result actuators.Result, name string) string {
@@ -444,11 +484,11 @@ func (r *Rules) repairing() *RepairStanding {
 	s := &RepairStanding{Playbooks: len(r.plans), Fault: r.planFault}
 	if c.step != resting {
 		s.Repair, s.Rung = c.Fault, c.Name
-		s.Step = [...]string{"", "asked", "doing", "settling", "watching", "ending", "recalled"}[c.step]
+		s.Step = [...]string{"", "asked", "doing", "settling", "watching", "ending", "ending", "recalled"}[c.step]
 	}
 	for _, d := range r.chart.open {
-		if why := c.refusals[d.Fault]; why != "" {
-			s.Refused = d.Fault + ": " + why
+		if d.refused != "" {
+			s.Refused = d.Fault + ": " + d.refused
 		}
 	}
 	return s

@@ -29,10 +29,11 @@ type Diagnosis struct {
 	Reasons    []Reason          `json:"reasons,omitempty"`
 	Since      time.Time         `json:"since"`
 
-	values map[string]any // of the match that named it
-	from   *alert
-	told   bool // what would be done, or that a person is to do what is left
-	asked  bool // the latter
+	values  map[string]any // of the match that named it
+	from    *alert
+	told    bool   // what would be done, or that a person is to do what is left
+	asked   bool   // the latter
+	refused string // why it is not repaired now, as it was told
 }
 
 // A Reason is a measure that speaks for a diagnosis: its value, what it usually is, and by how much the fault would be less

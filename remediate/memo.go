@@ -73,5 +73,5 @@ func (r *Rules) resume(now time.Time) {
 		return
 	}
 	r.o.Log.Warn("a repair goes on", "fault", c.Fault, "rung", c.Name, "do", c.Do)
-	c.step, c.until = settling, now.Add(time.Duration(min(max(c.Settle, 0), 3600)*float64(time.Second)))
+	r.settling(now)
 }

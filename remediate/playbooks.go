@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"holdfast/remediate/epl"
@@ -30,6 +31,13 @@ type watch struct {
 	rows []seenRow // latest last
 	seen bool      // a row that agrees with want, since it was last asked
 	want map[string]string
+	uses []use
+}
+
+// A use is an event type that a statement takes, and what of it the statement's conditions ask for.
+type use struct {
+	typ        *epl.Type
+	properties []int // but for those that tell several of a kind apart
 }
 
 // A seenRow is a row of a statement, as texts.
@@ -99,10 +107,15 @@ func (r *Rules) Playbooks(shelf Playbooks, read error) error {
 		}
 	}
 	for _, p := range old {
-		if r.climb.plan == p { // its symptom cannot be watched any more
-			r.climb.plan = nil
+		if c := &r.climb; c.plan == p { // its symptom is watched by the new statement, or not at all any more
+			if c.plan = r.plans[c.Fault]; c.step == watching {
+				r.watch(r.o.Clock.Now())
+			}
 		}
 		r.stop(p)
+	}
+	for _, d := range r.chart.open {
+		d.told = d.asked // what is armed may have changed, too
 	}
 	r.resume(r.o.Clock.Now())
 	err := errors.Join(problems...)
@@ -134,7 +147,7 @@ func (r *Rules) start(book *ladder.Playbook) (*plan, error) {
 			r.stop(p)
 			return nil, err
 		}
-		(*into).live = live[0]
+		(*into).live, (*into).uses = live[0], usesOf(live[0])
 		r.watches[live[0]] = *into
 	}
 	return p, nil
@@ -147,6 +160,65 @@ func (r *Rules) stop(p *plan) {
 			delete(r.watches, w.live)
 		}
 	}
+}
+
+func usesOf(live *epl.Rule) (uses []use) {
+	names := live.Statement.Asks()
+	for _, t := range live.Takes() {
+		u := use{typ: t}
+		for i, p := range t.Properties {
+			if slices.Contains(names, p.Name) && p.Name != "deviceId" && !isInstance(p.Name) {
+				u.properties = append(u.properties, i)
+			}
+		}
+		uses = append(uses, u)
+	}
+	return uses
+}
+
+// looks reports whether an event says something of what the statement is about: it is of the same unit, mount or whatever is wanted, and
+// not everything that the statement asks for is null, as it is of a source that is silent.
+func (w *watch) looks(t *epl.Type, vals []epl.Value) bool {
+	i := slices.IndexFunc(w.uses, func(u use) bool { return u.typ == t })
+	if i < 0 {
+		return false
+	}
+	for k, p := range t.Properties {
+		if want, named := w.want[p.Name]; named && isInstance(p.Name) && clip(vals[k].String(), maxKeyBytes) != want {
+			return false
+		}
+	}
+	u := &w.uses[i]
+	return len(u.properties) == 0 || slices.ContainsFunc(u.properties, func(k int) bool { return !vals[k].Null() })
+}
+
+// patience is for how long nothing need be heard of a symptom: what it is about may be read seldom.
+func (p *plan) patience(stale func(source string) time.Duration) time.Duration {
+	longest := watchLimit
+	if p == nil || stale == nil {
+		return longest
+	}
+	for _, u := range p.after.uses {
+		for source := range strings.FieldsSeq(u.sources()) {
+			longest = max(longest, stale(source))
+		}
+	}
+	return longest
+}
+
+// sources are those that the events are made of.
+func (u *use) sources() (all string) {
+	for i := range sampleTypes {
+		if sampleTypes[i][0] == u.typ.Name {
+			return sampleTypes[i][1]
+		}
+	}
+	if u.typ.Name == "DeviceStatus" {
+		for _, k := range u.properties {
+			all += " " + statusMeasures[k-1].source
+		}
+	}
+	return all
 }
 
 // hear remembers a row, in place of the one before that differs in nothing but numbers.

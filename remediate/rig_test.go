@@ -29,6 +29,7 @@ type rig struct {
 	asks    []remediate.Ask
 	hold    string
 	locals  []string
+	stale   time.Duration
 }
 
 func (r *rig) Now() time.Time { return r.now }
@@ -58,6 +59,7 @@ func (r *rig) begin() {
 	r.Rules = remediate.New(remediate.Options{Device: "pump", Clock: r, Files: r.files, Log: slog.New(slog.DiscardHandler),
 		Ask:   func(a remediate.Ask) { r.asks = append(r.asks, a) },
 		Hold:  func() string { return r.hold },
+		Stale: func(string) time.Duration { return max(r.stale, 30*time.Second) },
 		Local: func(do string) error { r.locals = append(r.locals, do); return nil },
 		Limit: func(name string) (float64, bool) { n, ok := r.limits[name]; return n, ok },
 		Event: func(kind string, body map[string]any) {

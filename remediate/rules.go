@@ -2,7 +2,6 @@ package remediate
 
 import (
 	"log/slog"
-	"slices"
 	"time"
 
 	"holdfast/board"
@@ -263,7 +262,7 @@ func (r *Rules) Next() time.Time {
 	if t := r.storm.next(); !t.IsZero() && (at.IsZero() || t.Before(at)) {
 		at = t
 	}
-	if c := &r.climb; (c.step == settling || c.step == watching) && (at.IsZero() || c.until.Before(at)) {
+	if c := &r.climb; (c.step == settling || c.step == watching || c.step == unsaid) && (at.IsZero() || c.until.Before(at)) {
 		at = c.until
 	}
 	if due, ok := r.engine.Due(); ok {
@@ -317,8 +316,8 @@ func (r *Rules) Reported() (count int, hash, fault string) {
 func (r *Rules) advance(now time.Time) { r.engine.Span(now.Sub(r.origin).Milliseconds()) }
 
 func (r *Rules) send(t *epl.Type, vals []epl.Value) {
-	if c := &r.climb; c.step == watching && c.plan != nil && slices.Contains(c.takes, t) {
-		c.fed = true
+	if c := &r.climb; c.step == watching && !c.fed && c.plan != nil {
+		c.fed = c.plan.after.looks(t, vals)
 	}
 	if _, err := r.engine.Send(t, vals); err != nil && r.failed == nil { // a fault of the catalogue: told once
 		r.failed = err

@@ -79,3 +79,32 @@ func alike(a, b expr) bool {
 	}
 	return slices.EqualFunc(parts(a), parts(b), alike)
 }
+
+// Asks returns the properties that the statement's conditions name, each once: of filters, where, having and while.
+func (s *Statement) Asks() (names []string) {
+	look := func(e expr) {
+		walk(e, func(e expr) bool {
+			if n, ok := e.(*name); ok && !slices.Contains(names, n.prop) {
+				names = append(names, n.prop)
+			}
+			return true
+		})
+	}
+	var within func(p *pattern)
+	within = func(p *pattern) {
+		if p == nil {
+			return
+		}
+		for _, e := range append(slices.Clone(p.conds), p.cond) {
+			look(e)
+		}
+		for _, kid := range p.kids {
+			within(kid)
+		}
+	}
+	within(s.from.pattern)
+	for _, e := range append(slices.Clone(s.from.filter.conds), s.where, s.having) {
+		look(e)
+	}
+	return names
+}
