@@ -28,7 +28,6 @@ const (
 	bootRetry   = 30 * time.Second // after nobody answered; doubled each time, to bootMost
 	bootMost    = time.Hour        // between two questions about the boot
 	endingLimit = 2 * time.Second
-	levelsFresh = 30 * time.Second // for how long the level of an output counts; three of its periods, where these are longer
 )
 
 // safety is whether the agent is in safe mode: telemetry and updates only. The core changes it, anybody may look.
@@ -87,7 +86,7 @@ func (r *repairer) do(ctx context.Context, a remediate.Ask) (actuators.Result, e
 		reason = "fault " + fault
 	}
 	result, err := r.ask(actuators.WithReason(limit, reason), a.Verb, a.Args)
-	if err == nil && a.Verb == "repair.step" && result["do"] == "safe.enter" {
+	if err == nil && a.Verb == "repair.step" && result["do"] == "safe.enter" && result["would"] != true && result["failed"] == nil {
 		_ = r.agent.core.look(ctx, func(c *core) { c.enterSafe("the ladder of " + a.Args.Text("fault") + " ended there") })
 	}
 	return result, err
@@ -203,14 +202,14 @@ func (c *core) holds() string {
 		return "the desired state holds repairs"
 	}
 	for _, name := range c.parts.Repairs.Interlocked {
-		s, known := c.latest[series{"gpio", name}]
-		period, _, _ := c.settings.schedule("gpio")
-		high, ok := s.Field("high")
-		level, _ := high.Number()
-		switch {
-		case !known || !ok || c.clock.Now().Sub(s.Time) > max(levelsFresh, 3*period):
+		line := c.parts.Board.Lines[name] // and not the last reading: it may have been switched since
+		if line == nil {
 			return "the level of output " + name + " is not known"
-		case level != 0:
+		}
+		switch high, err := line.Read(); {
+		case err != nil:
+			return "the level of output " + name + " is not known"
+		case high:
 			return "output " + name + " is active"
 		}
 	}

@@ -11,7 +11,6 @@ import (
 
 	"holdfast/actuators"
 	"holdfast/agent"
-	"holdfast/collectors"
 	"holdfast/remediate"
 	"holdfast/remediate/ladder"
 )
@@ -143,16 +142,16 @@ func TestTheDesiredStateHoldsRepairs(t *testing.T) {
 }
 
 func TestAnActiveOutputHoldsRepairs(t *testing.T) {
-	for _, tt := range []struct{ level, want string }{{"", "is not known"}, {"1", "is active"}, {"0", ""}} {
+	for _, tt := range []struct {
+		output string
+		on     bool
+		want   string
+	}{{"valve", false, "is not known"}, {"pump", true, "is active"}, {"pump", false, ""}} {
 		live(t, func(r *rig) {
 			k, busy := r.kept()
-			r.parts.Repairs.Interlocked = []string{"pump"}
-			if tt.level != "" {
-				r.parts.Sources = append(r.parts.Sources, source{"gpio", func(_ context.Context, emit collectors.Emit) error {
-					s := collectors.Sample{Source: "gpio", Instance: "pump"}
-					emit(*s.Num("high", float64(len(tt.level)*int(tt.level[0]-'0'))))
-					return nil
-				}})
+			r.parts.Repairs.Interlocked = []string{tt.output}
+			if tt.on {
+				r.parts.Settings.Relays = map[string]bool{"pump": true}
 			}
 			r.start()
 			busy.Store(95)
@@ -164,7 +163,7 @@ func TestAnActiveOutputHoldsRepairs(t *testing.T) {
 				}
 			}
 			if done := slices.Contains(k.asked, "repair.step"); done != (tt.want == "") || !strings.Contains(said, tt.want) {
-				t.Errorf("level %q: done %v, refused %q", tt.level, done, said)
+				t.Errorf("%+v: done %v, refused %q", tt, done, said)
 			}
 		})
 	}
@@ -217,6 +216,9 @@ func TestInSafeModeThereAreTelemetryAndUpdatesOnly(t *testing.T) {
 		r.start()
 		busy.Store(95)
 		r.pass(time.Minute)
+		if err := r.agent.Restore(r.t.Context(), nil); err != nil { // who owns the lines has started anew
+			t.Error(err)
+		}
 		if len(r.alerts()) != 0 || len(r.repairs()) != 0 || slices.Contains(k.asked, "repair.plan") {
 			t.Errorf("alerts %v, repairs %v, asked %v", r.alerts(), r.repairs(), k.asked)
 		}
@@ -273,4 +275,32 @@ func TestWithoutAWardenOutputsFollowAndItIsAskedAgain(t *testing.T) {
 			t.Errorf("asked %v", k.asked)
 		}
 	})
+}
+
+func TestARungEntersSafeModeOnlyWhereItWasDone(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		result actuators.Result
+		safe   bool
+	}{
+		{"done", actuators.Result{"do": "safe.enter", "result": map[string]any{"safe": true}}, true},
+		{"not armed any more", actuators.Result{"do": "safe.enter", "would": true}, false},
+		{"not written", actuators.Result{"do": "safe.enter", "failed": "write boots: no space left"}, false},
+	} {
+		live(t, func(r *rig) {
+			k, busy := r.kept()
+			r.parts.Repairs.Ask = func(ctx context.Context, verb string, args actuators.Args) (actuators.Result, error) {
+				if verb == "repair.step" {
+					return tt.result, nil
+				}
+				return k.ask(ctx, verb, args)
+			}
+			r.start()
+			busy.Store(95)
+			r.pass(10 * time.Second)
+			if got := r.at("repairs", "safe_mode"); got != tt.safe {
+				t.Errorf("%s: safe mode %v", tt.name, got)
+			}
+		})
+	}
 }

@@ -151,8 +151,11 @@ func (c *core) apply() {
 const holdLimit = 2 * time.Second
 
 // hold switches outputs to their desired levels. One whose interlock holds, whose line does not obey or whose process does
-// not answer is tried again until it can be.
+// not answer is tried again until it can be. In safe mode none is switched.
 func (c *core) hold(levels map[string]bool) {
+	if c.safety.on.Load() || c.safety.unknown { // outputs wait
+		return
+	}
 	ctx, stop := context.WithTimeout(context.Background(), holdLimit)
 	defer stop()
 	locked := map[string]bool{}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"holdfast/agent"
 	"holdfast/agent/warden"
 	"holdfast/board"
 	"holdfast/board/linux"
@@ -47,4 +48,9 @@ func Asking(ctx context.Context, c config.Config, supply board.Power) (client *w
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = serve(ctx) })
 	return client, func() { stop(); serving.Wait() }, nil
+}
+
+// Repairing is how an agent asks a warden.
+func Repairing(c config.Config, client *warden.Client) *agent.Repairs {
+	return repairs(Options{Config: c}, client, func() config.Config { return c })
 }

@@ -19,6 +19,7 @@ import (
 	"holdfast/agent/warden"
 	"holdfast/board"
 	"holdfast/cmd/internal/config"
+	"holdfast/remediate"
 	"holdfast/remediate/ladder"
 	"holdfast/update"
 )
@@ -149,7 +150,14 @@ func repairs(o Options, client *warden.Client, c func() config.Config) *agent.Re
 	return &agent.Repairs{
 		Playbooks: func() (ladder.Shelf, error) { return Playbooks(c(), last) },
 		Ask: func(ctx context.Context, verb string, args actuators.Args) (actuators.Result, error) {
-			return client.Do(ctx, verb, args, actuators.Reason(ctx))
+			result, err := client.Do(ctx, verb, args, actuators.Reason(ctx))
+			switch {
+			case errors.Is(err, warden.ErrBusy), errors.Is(err, warden.ErrUnreachable):
+				err = fmt.Errorf("%w: %w", remediate.ErrNotAsked, err)
+			case errors.Is(err, warden.ErrLost):
+				err = fmt.Errorf("%w: %w", remediate.ErrLost, err)
+			}
+			return result, err
 		},
 		Interlocked: interlocked(o.Config),
 	}

@@ -3,12 +3,15 @@ package wire_test
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"holdfast/actuators"
+	"holdfast/agent/warden"
 	"holdfast/cmd/internal/config"
 	"holdfast/cmd/internal/wire"
 	"holdfast/remediate"
@@ -169,5 +172,37 @@ func TestThePlaybookInTheDocumentIsRight(t *testing.T) {
 	}
 	if err != nil || !found || len(p.Rungs) != 3 {
 		t.Errorf("%v: %s", err, text)
+	}
+}
+
+// leaving is a machine that goes while it is asked.
+type leaving struct{ away func() }
+
+func (l leaving) Reboot(ctx context.Context) error {
+	l.away()
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A warden that does not answer is told from one that refuses: of the one something may have been done.
+func TestAWardenThatDoesNotAnswerIsToldFromOneThatRefuses(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	c := config.Default()
+	c.ID, c.StateDir, c.RunDir = "bench", filepath.Join(t.TempDir(), "state"), t.TempDir()
+	client, end, err := wire.Asking(t.Context(), c, leaving{stop})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	ask := wire.Repairing(c, client).Ask
+	if _, err := ask(t.Context(), "repair.plan", actuators.Args{"fault": "none"}); !errors.Is(err, actuators.ErrInvalid) || errors.Is(err, remediate.ErrNotAsked) || errors.Is(err, remediate.ErrLost) {
+		t.Errorf("it refuses: %v", err)
+	}
+	if _, err := ask(ctx, "reboot", nil); !errors.Is(err, remediate.ErrLost) {
+		t.Errorf("it goes meanwhile: %v", err)
+	}
+	nobody := &warden.Client{Reach: -1, Dial: func(context.Context) (net.Conn, error) { return nil, syscall.ECONNREFUSED }}
+	if _, err := wire.Repairing(c, nobody).Ask(t.Context(), "repair.plan", actuators.Args{"fault": "none"}); !errors.Is(err, remediate.ErrNotAsked) {
+		t.Errorf("nobody listens: %v", err)
 	}
 }
