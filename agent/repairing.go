@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"holdfast/actuators"
+	"holdfast/board"
 	"holdfast/remediate"
 )
 
@@ -44,12 +45,15 @@ type repairer struct {
 	agent *Agent
 	pause time.Duration // before a warden that did not answer is asked about the boot again
 	heard bool          // it has answered
+	id    string        // of this boot, as it said
+	ended string        // the boot that the agent before ended in order, where that was not heard
 }
 
 func (r *repairer) run(ctx context.Context) error {
 	var again <-chan time.Time
 	stop := func() {}
 	defer func() { stop() }()
+	r.recall()
 	boot := func(verb string) {
 		stop()
 		again, stop = r.agent.parts.Board.Clock.Timer(r.boot(ctx, verb))
@@ -96,7 +100,11 @@ func (r *repairer) do(ctx context.Context, a remediate.Ask) (actuators.Result, e
 func (r *repairer) boot(ctx context.Context, verb string) time.Duration {
 	limit, stop := context.WithTimeout(ctx, bootRetry)
 	defer stop()
-	result, err := r.ask(limit, verb, nil)
+	var args actuators.Args
+	if r.ended != "" {
+		args = actuators.Args{"ended": r.ended}
+	}
+	result, err := r.ask(limit, verb, args)
 	if err != nil {
 		r.agent.parts.Log.Debug("boot", "said", verb, "err", err)
 		_ = r.agent.core.look(ctx, (*core).settleSafe)
@@ -104,6 +112,13 @@ func (r *repairer) boot(ctx context.Context, verb string) time.Duration {
 		return r.pause
 	}
 	r.pause, r.heard = 0, true
+	r.id, _ = result["boot"].(string)
+	if r.ended != "" { // it counts once
+		r.ended = ""
+		if err := r.agent.parts.Board.Files.Remove(orderlyName); err != nil {
+			r.agent.parts.Log.Warn("boot", "err", err)
+		}
+	}
 	_ = r.agent.core.look(ctx, func(c *core) { c.takeSafe(result) })
 	seconds, _ := result["again_seconds"].(float64)
 	if seconds <= 0 {
@@ -112,7 +127,8 @@ func (r *repairer) boot(ctx context.Context, verb string) time.Duration {
 	return min(max(time.Duration(seconds*float64(time.Second)), time.Second), bootMost)
 }
 
-// leave says that the agent ends in order, to a warden that is there.
+// leave says that the agent ends in order, to a warden that is there. One that was idle is not started any more where the machine shuts
+// down; it is told at the next start.
 func (r *repairer) leave(ctx context.Context) {
 	if !r.heard {
 		return
@@ -121,6 +137,29 @@ func (r *repairer) leave(ctx context.Context) {
 	defer stop()
 	if _, err := r.ask(limit, "boot.ended", nil); err != nil {
 		r.agent.parts.Log.Debug("boot", "said", "boot.ended", "err", err)
+		r.keep(r.id)
+	}
+}
+
+// orderlyName is the document of a boot that ended in order. Where it is lost the boot counts as one that did not.
+const (
+	orderlyName  = "boot.ended"
+	orderlyBytes = 128
+)
+
+func (r *repairer) recall() {
+	doc, err := r.agent.parts.Board.Files.ReadFile(orderlyName, orderlyBytes)
+	if err == nil {
+		doc, err = board.Unseal(doc)
+	}
+	if err == nil && len(doc) <= orderlyBytes/2 {
+		r.ended = string(doc)
+	}
+}
+
+func (r *repairer) keep(boot string) {
+	if err := r.agent.parts.Board.Files.WriteFile(orderlyName, board.Seal([]byte(boot))); err != nil {
+		r.agent.parts.Log.Warn("boot", "err", fmt.Errorf("write %s: %w", orderlyName, err))
 	}
 }
 

@@ -43,6 +43,9 @@ type keeper struct {
 
 func (k *keeper) ask(ctx context.Context, verb string, args actuators.Args) (actuators.Result, error) {
 	words := verb
+	if ended, ok := args["ended"]; ok {
+		words += fmt.Sprint(" ", ended)
+	}
 	if helped, ok := args["helped"]; ok {
 		words += fmt.Sprint(" ", helped)
 	}
@@ -70,7 +73,7 @@ func (k *keeper) ask(ctx context.Context, verb string, args actuators.Args) (act
 		}
 		return actuators.Result{}, nil
 	}
-	return actuators.Result{"safe": k.safe, "why": "three unclean boots in ten minutes", "again_seconds": 600.0}, nil
+	return actuators.Result{"boot": "b1", "safe": k.safe, "why": "three unclean boots in ten minutes", "again_seconds": 600.0}, nil
 }
 
 // kept gives a rig a keeper, rules, a playbook, and a processor whose load is set.
@@ -303,4 +306,24 @@ func TestARungEntersSafeModeOnlyWhereItWasDone(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAnEndInOrderThatNobodyHeardIsSaidAtTheNextStart(t *testing.T) {
+	live(t, func(r *rig) {
+		k, _ := r.kept()
+		for _, tt := range []struct {
+			down bool
+			want string
+		}{{true, "boot.began, boot.lasted, boot.ended"}, {false, "boot.began b1, boot.lasted, boot.ended"}, {false, "boot.began, boot.lasted, boot.ended"}} {
+			k.asked = nil
+			r.start()
+			r.pass(11 * time.Minute)
+			k.down = tt.down
+			r.stop()
+			k.down = false
+			if got := strings.Join(k.asked, ", "); got != tt.want {
+				t.Errorf("asked %s, want %s", got, tt.want)
+			}
+		}
+	})
 }

@@ -300,8 +300,8 @@ func (r *Rules) stepped(now time.Time, result actuators.Result, err error) {
 		return
 	}
 	body := r.repairBody("done")
-	if said, ok := result["result"]; ok {
-		body["result"] = said
+	if said, ok := result["result"].(map[string]any); ok {
+		body["result"] = brief(said)
 	}
 	r.o.Event("repair", body)
 	r.o.Log.Warn("repair", "fault", c.Fault, "rung", c.Name, "do", c.Do)
@@ -319,6 +319,17 @@ func (r *Rules) stepped(now time.Time, result actuators.Result, err error) {
 func (r *Rules) settling(now time.Time) {
 	c := &r.climb
 	c.step, c.until = settling, now.Add(time.Duration(min(max(c.Settle, 0), 3600)*float64(time.Second)))
+}
+
+// brief keeps of a long text, such as what a script printed, the end: an event has to fit into a record.
+func brief(said map[string]any) map[string]any {
+	short := maps.Clone(said)
+	for name, v := range said {
+		if text, ok := v.(string); ok && len(text) > memoTexts {
+			short[name] = "…" + strings.ToValidUTF8(text[len(text)-memoTexts:], "")
+		}
+	}
+	return short
 }
 
 // nothingDone reports whether an error means that the deed was refused before it began.

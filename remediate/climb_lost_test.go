@@ -204,3 +204,24 @@ func TestLongValuesAreLeftOut(t *testing.T) {
 	}
 	r.Answered(nil, errors.New("job failed"))
 }
+
+func TestOfALongOutputTheEndIsTold(t *testing.T) {
+	r := repaired(t, leakRules, leakBook)
+	r.doing("script")
+	r.Answered(actuators.Result{"do": "script", "result": map[string]any{"exit_code": 0.0, "output": strings.Repeat("é\x01", 20000) + "end"}}, nil)
+	said := fmt.Sprint(r.told[0]["result"].(map[string]any)["output"])
+	if len(said) > 1100 || !strings.HasSuffix(said, "end") {
+		t.Errorf("%d bytes: %q", len(said), said)
+	}
+}
+
+func TestTheUndoOfARungHasItsTimeAlsoAfterARestart(t *testing.T) {
+	r := repaired(t, leakRules, strings.Replace(leakBook, `settle = "10s"`, `settle = "10s"`+"\n"+`timeout = "20m"`, 1))
+	r.doing("unit.restart")
+	r.start(file(leakRules))
+	r.shelve(strings.Replace(leakBook, `settle = "10s"`, `settle = "10s"`+"\n"+`timeout = "20m"`, 1))
+	r.units(25, unit("app.service", 200))
+	if len(r.asks) != 1 || r.asks[0].Verb != "repair.end" || r.asks[0].Limit < 20*time.Minute {
+		t.Errorf("asked %+v", r.asks)
+	}
+}

@@ -72,6 +72,9 @@ func (r *Rules) resume(now time.Time) {
 		r.finish(now, false, "its playbook is gone")
 		return
 	}
+	if c.Rung < len(c.plan.Rungs) {
+		c.timeout = c.plan.Rungs[c.Rung].Timeout // its undo may take as long
+	}
 	r.o.Log.Warn("a repair goes on", "fault", c.Fault, "rung", c.Name, "do", c.Do)
 	r.settling(now)
 }

@@ -17,6 +17,9 @@ func (r *Repairs) boots(args actuators.Args, what string, act func(*now)) (actua
 	}
 	before := string(n.boots.Encode())
 	was := n.boots.Safe != nil
+	if ended := args.Text("ended"); ended != n.boot { // of this boot it would be an agent that has started again since
+		n.boots.End(ended)
+	}
 	act(n)
 	if string(n.boots.Encode()) != before {
 		if err := r.write(bootsFile, n.boots.Encode()); err != nil {
@@ -32,7 +35,7 @@ func (r *Repairs) boots(args actuators.Args, what string, act func(*now)) (actua
 
 // standing is how the machine boots, for who asks: whether it is in safe mode, and when boot.lasted has something to say.
 func standing(n *now) actuators.Result {
-	result := actuators.Result{"safe": n.boots.Safe != nil, "unclean": len(n.boots.Unclean), "again_seconds": math.Ceil(n.boots.Until(n.up).Seconds())}
+	result := actuators.Result{"boot": n.boot, "safe": n.boots.Safe != nil, "unclean": len(n.boots.Unclean), "again_seconds": math.Ceil(n.boots.Until(n.up).Seconds())}
 	if n.boots.Safe != nil {
 		result["why"] = n.boots.Safe.Why
 	}
@@ -88,8 +91,7 @@ func (r *Repairs) status(context.Context, actuators.Args) (actuators.Result, err
 	return result, nil
 }
 
-// underWay is the repair that nobody said the end of. An agent that finds one at its start goes on with it: it watches the
-// symptom, and says the end.
+// underWay is the repair that nobody said the end of, for people.
 func underWay(n *now, under *ladder.Repair) map[string]any {
 	return map[string]any{"fault": under.Fault, "rung": under.Rung, "name": under.Name, "values": under.Values, "restarts": under.Restarts,
 		"rebooted": under.Boot != n.boot, "seconds": float64(n.book.AtMS-under.AtMS) / 1000, "left_seconds": math.Max(0, float64(under.UntilMS-n.book.AtMS)/1000)}

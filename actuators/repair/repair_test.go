@@ -91,7 +91,7 @@ func TestTheNextRungComesWhenOneDidNotHelpAndItIsUndone(t *testing.T) {
 	}
 	g.end("mem_leak", 2, false)
 	g.is(g.plan("mem_leak")["refused"], "interlock holds: safe mode: repair of mem_leak, rung 2", "refused")
-	g.is(g.must("safe.leave", nil), "map[again_seconds:0 safe:false unclean:0]", "safe.leave")
+	g.is(g.must("safe.leave", nil), "map[again_seconds:0 boot:boot-1 safe:false unclean:0]", "safe.leave")
 	g.m.pass(30 * time.Minute)
 	s, err = g.step("mem_leak", 3, app)
 	if g.is(s, "map[args:map[text:app.service leaks] do:ask local:true]", "what is left is to ask"); err != nil {
@@ -346,13 +346,18 @@ func TestTheBootLoopGuardOverTheVerbs(t *testing.T) {
 	r = g.must("boot.lasted", nil)
 	g.is([]any{r["safe"], r["unclean"], r["again_seconds"]}, "[true 0 3000]", "after ten minutes")
 	g.m.pass(50 * time.Minute)
-	g.is(g.must("boot.lasted", nil), "map[again_seconds:0 safe:false unclean:0]", "after an hour")
+	g.is(g.must("boot.lasted", nil), "map[again_seconds:0 boot:boot-4 safe:false unclean:0]", "after an hour")
 	for range 5 { // in order
 		g.must("boot.ended", nil)
 		g.m.boot()
 		g.start()
 		g.is(g.must("boot.began", nil)["unclean"], 0, "after an end in order")
 	}
+	g.m.boot() // a machine that shuts down starts no warden any more: it is told of at the next start
+	g.is(g.must("boot.began", actuators.Args{"ended": "boot-9"})["unclean"], 0, "after an end in order that was told later")
+	g.must("boot.lasted", actuators.Args{"ended": "boot-10"}) // by an agent that was started again in the same boot
+	g.m.boot()
+	g.is(g.must("boot.lasted", actuators.Args{"ended": "boot-9"})["unclean"], 1, "after another")
 }
 
 func TestTheVerbsAreDescribedWithoutAnythingBehindThem(t *testing.T) {
