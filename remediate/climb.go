@@ -248,7 +248,7 @@ func (r *Rules) planned(now time.Time, result actuators.Result, err error) {
 	body["values"], body["before"] = c.Values, c.Before
 	if result["armed"] != true {
 		body["phase"] = "would"
-		d.told = true
+		d.told, d.refused = true, ""
 		r.o.Event("repair", body)
 		r.o.Log.Info("would repair", "fault", c.Fault, "rung", c.Name, "do", c.Do, "hint", "repairs.armed names the faults that are repaired")
 		r.later(now, askAgain)
@@ -498,7 +498,12 @@ func (r *Rules) repairing() *RepairStanding {
 		s.Step = [...]string{"", "asked", "doing", "settling", "watching", "ending", "ending", "recalled"}[c.step]
 	}
 	for _, d := range r.chart.open {
-		if d.refused != "" {
+		switch {
+		case d.asked:
+			s.Refused = d.Fault + ": a person was asked"
+		case d.told:
+			s.Refused = d.Fault + ": it is not armed"
+		case d.refused != "":
 			s.Refused = d.Fault + ": " + d.refused
 		}
 	}

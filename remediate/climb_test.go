@@ -158,6 +158,9 @@ func TestWithoutArmsItIsSaidOnceWhatWouldBeDone(t *testing.T) {
 	r.asked()
 	r.Answered(restartPlan(false), nil)
 	r.expect("once", "", "would restart")
+	if got := r.Standing().Repairs.Refused; got != "mem_leak: it is not armed" {
+		t.Errorf("standing %q", got)
+	}
 	r.units(300, unit("app.service", 200))
 	r.expect("and not again", "")
 	r.units(1, unit("app.service", 20))
@@ -282,6 +285,9 @@ func TestWhatNeedsNoPowerIsDoneHereAndAPersonIsAskedOnce(t *testing.T) {
 	r.Answered(actuators.Result{}, nil)
 	r.units(300, unit("app.service", 200))
 	r.expect("and not again", "")
+	if got := r.Standing().Repairs.Refused; got != "mem_leak: a person was asked" {
+		t.Errorf("standing %q", got)
+	}
 }
 
 func TestPlaybooksThatDoNotCompileAreLeftOutAndTheOthersStay(t *testing.T) {

@@ -90,7 +90,7 @@ func TestTheNextRungComesWhenOneDidNotHelpAndItIsUndone(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.end("mem_leak", 2, false)
-	g.is(g.plan("mem_leak")["refused"], "interlock holds: safe mode: repair of mem_leak, rung 2", "refused")
+	g.is(g.plan("mem_leak")["refused"], "safe mode: repair of mem_leak, rung 2", "refused")
 	g.is(g.must("safe.leave", nil), "map[again_seconds:0 boot:boot-1 safe:false unclean:0]", "safe.leave")
 	g.m.pass(30 * time.Minute)
 	s, err = g.step("mem_leak", 3, app)

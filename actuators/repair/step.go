@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"holdfast/actuators"
@@ -96,8 +97,8 @@ func (r *Repairs) plan(_ context.Context, args actuators.Args) (actuators.Result
 	}
 	wait, err := r.refusal(n, p)
 	refused := ""
-	if err != nil {
-		refused = err.Error()
+	if err != nil { // in the words of docs/playbooks.md
+		refused = strings.TrimPrefix(strings.TrimPrefix(err.Error(), actuators.ErrLocked.Error()+": "), actuators.ErrLimited.Error()+": ")
 	}
 	i := n.book.Rung(p)
 	rung := p.Rungs[i]

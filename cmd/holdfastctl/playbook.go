@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -41,7 +42,11 @@ It warns of values that the precondition does not have. The rule that names the 
 	cmd.RunE = deed(func(cmd *cobra.Command, files []string) error {
 		report, err := playbooks.Check(files)
 		if err != nil {
-			return fmt.Errorf("playbook check: %w", err)
+			err = fmt.Errorf("playbook check: %w", err)
+			if errors.Is(err, syscall.EISDIR) {
+				err = hinted(err, "name its files: holdfastctl playbook check "+files[0]+"/*.toml")
+			}
+			return err
 		}
 		if c.json {
 			err = printJSON(cmd.OutOrStdout(), report)
