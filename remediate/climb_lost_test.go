@@ -116,6 +116,8 @@ func TestASilentSourceIsNoHelp(t *testing.T) {
 	}{
 		{"of the whole machine", whole, func(r *rig) { r.take(sample("cpu", "", "busy_ratio", 0.1)) }},
 		{"of another unit", leakBook, func(r *rig) { r.take(unit("b.service", 20)) }},
+		{"of one of two measures", strings.Replace(whole, "unitMemory > 100", "cpuUtilization >= 0, unitMemory > 100", 1),
+			func(r *rig) { r.take(sample("cpu", "", "busy_ratio", 0.1)) }},
 		{"without the measure", leakBook, func(r *rig) { r.take(sample("units", "app.service", "active", 1)) }},
 	} {
 		r := repaired(t, leakRules, tt.book)
@@ -129,6 +131,18 @@ func TestASilentSourceIsNoHelp(t *testing.T) {
 		r.units(3, unit("app.service", 20))
 		r.expect(tt.name+", then heard", "repair.end mem_leak 0 true", "helped it")
 	}
+}
+
+func TestWhatIsCertainlyGoneNeedsNoOtherMeasure(t *testing.T) {
+	r := repaired(t, leakRules, strings.Replace(leakBook, `symptom = "select unit from UnitState(memory_bytes > 100)"`,
+		`symptom = "select * from DeviceStatus(cpuUtilization > 50, unitMemory > 100)"`, 1))
+	r.done()
+	r.wait(time.Minute)
+	for range 4 {
+		r.take(sample("cpu", "", "busy_ratio", 0.1))
+		r.wait(time.Second)
+	}
+	r.expect("the processor rests", "repair.end mem_leak 0 true", "helped it")
 }
 
 func TestASymptomMayBeLookedAtSeldom(t *testing.T) {

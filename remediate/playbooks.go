@@ -177,7 +177,7 @@ func usesOf(live *epl.Rule) (uses []use) {
 }
 
 // looks reports whether an event says something of what the statement is about: it is of the same unit, mount or whatever is wanted, and
-// not everything that the statement asks for is null, as it is of a source that is silent.
+// what the statement asks for is not null, as it is of a source that is silent.
 func (w *watch) looks(t *epl.Type, vals []epl.Value) bool {
 	i := slices.IndexFunc(w.uses, func(u use) bool { return u.typ == t })
 	if i < 0 {
@@ -187,6 +187,9 @@ func (w *watch) looks(t *epl.Type, vals []epl.Value) bool {
 		if want, named := w.want[p.Name]; named && isInstance(p.Name) && clip(vals[k].String(), maxKeyBytes) != want {
 			return false
 		}
+	}
+	if w.live.Unsure(vals) {
+		return false
 	}
 	u := &w.uses[i]
 	return len(u.properties) == 0 || slices.ContainsFunc(u.properties, func(k int) bool { return !vals[k].Null() })

@@ -127,6 +127,21 @@ func (r *Rule) arrive(vals []Value) {
 	p.vals = nil
 }
 
+// Unsure reports whether it cannot be said of an event of the rule's stream that it passes the filter, nor that it does not: something
+// that is asked for is null. Of a pattern it is false.
+func (r *Rule) Unsure(vals []Value) (unsure bool) {
+	r.env.ev = vals
+	for i := range r.conds {
+		switch v := r.conds[i].v(&r.env); {
+		case v.kind == None:
+			unsure = true
+		case v.bits == 0:
+			return false
+		}
+	}
+	return unsure
+}
+
 // match is a pattern that came true.
 func (r *Rule) match(tags []*held) {
 	p := r.process
