@@ -110,3 +110,21 @@ func TestAPowerCutDoesNotUseUpTheLimits(t *testing.T) {
 		g.m.trusted = true
 	}
 }
+
+// An agent that has forgotten what it began asks for the plan alone, and is told to wait no longer than it says.
+func TestARungThatNobodyEndedHoldsNothingForEver(t *testing.T) {
+	g := newRig(t, leak)
+	if _, err := g.step("mem_leak", 0, app); err != nil {
+		t.Fatal(err)
+	}
+	g.m.pass(90 * time.Minute)
+	for range 3 {
+		plan := g.plan("mem_leak")
+		if plan["refused"] == "" {
+			g.is(plan["rung"], 1, "the next rung")
+			return
+		}
+		g.m.pass(time.Duration(plan["wait_seconds"].(float64)+1) * time.Second)
+	}
+	t.Errorf("refused: %v", g.plan("mem_leak"))
+}

@@ -262,6 +262,10 @@ func (b *Book) End(helped bool, boot string, seed uint64) {
 	if r == nil {
 		return
 	}
+	at := b.AtMS
+	if b.Late() { // whoever looks later finds the same back-off, however often
+		at = r.UntilMS
+	}
 	b.Now = nil
 	e := b.Faults[r.Fault]
 	if cut := boot != r.Boot && !r.Restarts; cut && !helped && e.Cuts == 0 {
@@ -271,7 +275,7 @@ func (b *Book) End(helped bool, boot string, seed uint64) {
 	}
 	most := min(minuteMS<<e.Tries, hourMS)
 	e.Tries = min(e.Tries+1, mostTries)
-	e.SinceMS, e.ReadyMS = b.AtMS, b.AtMS+draw(seed, r.Fault, b.Repairs, most)
+	e.SinceMS, e.ReadyMS = b.AtMS, at+draw(seed, r.Fault, b.Repairs, most)
 }
 
 // Late reports whether the rung under way has had all its time: it counts as one that did not help.
