@@ -233,7 +233,31 @@ func TestUsualIsTheMedianOfNormalRows(t *testing.T) {
 }
 
 func TestOneClassIsNoData(t *testing.T) {
-	if _, err := train.Train(samples(t, "label,cpu\nnormal,1\nnormal,2\nnormal,3\n"), train.ByEvent, train.Options{}); !errors.Is(err, train.ErrData) {
+	if _, err := train.Train(samples(t, "label,cpu\nnormal,1\nnormal,2\nnormal,3\n"), train.ByEvent, train.Options{}); !errors.Is(err, train.ErrData) || !strings.Contains(err.Error(), "one class, normal") {
 		t.Error(err)
+	}
+}
+
+// Two devices of which one is three times as hot as the other: what was held out is outside, and is not to be called unknown.
+func TestModelTakesOverWhatHeldOutSamplesSay(t *testing.T) {
+	text := "dev,label,fault_no,cpu\n"
+	for i := range 240 {
+		hot, device := 20+i%7, i/120
+		if i/20%2 == 1 {
+			text += fmt.Sprintf("%c,hog,%d,%d\n", 'A'+device, i/20, (hot+70)*(1+2*device))
+		} else {
+			text += fmt.Sprintf("%c,normal,%d,%d\n", 'A'+device, i/20, hot*(1+2*device))
+		}
+	}
+	s, err := train.NewSet([]*train.Table{read(t, text, "dev")}, 2, nil, "normal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := train.Train(s, "dev", train.Options{Seed: 1, Trees: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Prior < 100 || r.Temperature == 1 || r.Margin < 1 {
+		t.Errorf("prior %g, temperature %g, margin %g", r.Prior, r.Temperature, r.Margin)
 	}
 }
