@@ -10,7 +10,7 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 
 DIST     := dist
 LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.builtAt=$(SOURCE_DATE_EPOCH)
-GOBUILD  := go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+GOBUILD   = go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 DEVICES  := armv6 armv7 arm64 riscv64 amd64
 OPERATOR := linux-amd64 linux-arm64 darwin-amd64 darwin-arm64 windows-amd64 windows-arm64
 FUZZTIME ?= 5m
@@ -85,6 +85,9 @@ fuzz: ## fuzz every parser for FUZZTIME (5m) in all
 	@mkdir -p bin && go build -o bin/test .ci/*.go && bin/test -only fuzz -fuzz $(FUZZTIME)
 
 cross: $(DEVICES:%=$(DIST)/linux-%/holdfast) $(OPERATOR:%=$(DIST)/%/holdfastctl) ## both programs for every machine, in dist/
+
+# The linker leaves room for pages of 64 KiB between a program's parts; Linux on 32-bit ARM has pages of 4 KiB and no others.
+$(DIST)/linux-armv6/holdfast $(DIST)/linux-armv7/holdfast: LDFLAGS += -R 0x1000
 
 $(DIST)/linux-%/holdfast: FORCE
 	CGO_ENABLED=0 GOOS=linux $(env-$*) $(GOBUILD) -o $@ ./cmd/holdfast

@@ -61,10 +61,12 @@ type RulesStatus = remediate.Standing
 // AlertStatus is one alert that is open.
 type AlertStatus = remediate.AlertStatus
 
-// Diagnosis is a fault that has a name, and ModelStatus how the model does that names some.
+// Diagnosis is a fault that has a name, ModelStatus how the model does that names some, RepairStatus how repairs do.
 type (
 	Diagnosis   = remediate.Diagnosis
 	ModelStatus = remediate.ModelStanding
+
+	RepairStatus = remediate.RepairStanding
 )
 
 // SourceStatus is one series' latest reading.

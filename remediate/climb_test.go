@@ -303,6 +303,11 @@ func TestPlaybooksThatDoNotCompileAreLeftOutAndTheOthersStay(t *testing.T) {
 	if got := r.asked(); got != "repair.plan mem_leak" {
 		t.Errorf("asked %q", got)
 	}
+	bad = *good
+	bad.Symptom = "select nothing from UnitState"
+	if err := r.Playbooks(ladder.Shelf{"mem_leak": &bad}, nil); err == nil || !strings.Contains(err.Error(), "the one before stays in force") || r.Standing().Repairs.Playbooks != 1 {
+		t.Errorf("error %v, %+v", err, r.Standing().Repairs)
+	}
 	for _, text := range []string{"", "select unit from UnitState; select unit from UnitState", "select", "select * from Nothing"} {
 		p := *good
 		if p.Symptom = text; remediate.CheckPlaybook(&p) == nil {

@@ -115,6 +115,15 @@ func admit(text []byte) (*forest.Model, []int, error) {
 	return m, metrics, nil
 }
 
+// CheckModel reads a model as an agent would, and returns its id in short.
+func CheckModel(text []byte) (id string, err error) {
+	m, _, err := admit(text)
+	if err != nil {
+		return "", fmt.Errorf("model: %w", err)
+	}
+	return m.ID()[:12], nil
+}
+
 // usuals are what each metric is in normal running: for those that a machine does not have.
 func usuals(m *forest.Model) []float64 {
 	usual := make([]float64, len(m.Metrics))

@@ -71,7 +71,7 @@ func statementsOf(p *ladder.Playbook) (both [2]*epl.Statement, err error) {
 	return both, nil
 }
 
-// Playbooks puts playbooks in force. One whose statements do not compile is left out, and the error says why; read is what was wrong
+// Playbooks puts playbooks in force. Where the statements of one do not compile the one before stays, or none, and the error says why; read is what was wrong
 // with those that could not be read, and is told with it.
 func (r *Rules) Playbooks(shelf Playbooks, read error) error {
 	problems := []error{read}
@@ -86,11 +86,17 @@ func (r *Rules) Playbooks(shelf Playbooks, read error) error {
 			continue
 		}
 		p, err := r.start(book)
+		if was := old[fault]; err != nil && was != nil {
+			p = was
+			delete(old, fault)
+			err = fmt.Errorf("%w; the one before stays in force", err)
+		}
 		if err != nil {
 			problems = append(problems, err)
-			continue
 		}
-		r.plans[fault] = p
+		if p != nil {
+			r.plans[fault] = p
+		}
 	}
 	for _, p := range old {
 		if r.climb.plan == p { // its symptom cannot be watched any more

@@ -179,7 +179,7 @@ func TestATreeThatChangesMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = swap.Process.Kill(); _ = swap.Wait() }()
-	for range 300 {
+	for range 100 {
 		sweep(t, clean.Entry{Paths: []string{dir + "/app/**/x", dir + "/app/d/x", dir + "/app/*/x"}}, false)
 	}
 	if _, err := os.Stat(dir + "/secret/x"); err != nil {

@@ -3,7 +3,7 @@ package clean
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -21,14 +21,14 @@ func Sweep(e Entry, now time.Time, dry bool) (Report, error) {
 	}
 	old := s.old(e, now)
 	r := Report{Dry: dry, More: s.more, Kept: int64(len(s.files) - len(old))}
-	slices.SortStableFunc(old, func(a, b file) int { return a.folder - b.folder })
-	for len(old) > 0 {
-		n := slices.IndexFunc(old, func(f file) bool { return f.folder != old[0].folder })
-		if n < 0 {
-			n = len(old)
+	by := make([][]file, len(s.folders))
+	for _, f := range old {
+		by[f.folder] = append(by[f.folder], f)
+	}
+	for i, at := range s.folders {
+		if len(by[i]) > 0 {
+			s.empty(at, by[i], &r)
 		}
-		s.empty(s.folders[old[0].folder], old[:n], &r)
-		old = old[n:]
 	}
 	if s.trouble != nil {
 		r.Trouble = strings.ToValidUTF8(fmt.Sprintf("%.500s", s.trouble), "\uFFFD")
@@ -39,7 +39,7 @@ func Sweep(e Entry, now time.Time, dry bool) (Report, error) {
 // old returns the files that are neither among the newest that fit nor too young. Where age counts, what was written in the
 // future is young.
 func (s *search) old(e Entry, now time.Time) []file {
-	slices.SortStableFunc(s.files, func(a, b file) int { return b.written.Compare(a.written) })
+	sort.Slice(s.files, func(i, j int) bool { return s.files[i].written.After(s.files[j].written) })
 	var old []file
 	left := e.KeepBytes
 	for _, f := range s.files {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -125,7 +126,7 @@ func launch(ctx context.Context, conn *systemd.Conn, name string, all []systemd.
 		}
 		var without []systemd.Property
 		for _, p := range all {
-			if optional[p.Name] && strings.Contains(refused.Error(), " "+p.Name+",") { // "Cannot set property X, or unknown property."
+			if slices.Contains(optional, p.Name) && strings.Contains(refused.Error(), " "+p.Name+",") { // "Cannot set property X, or unknown property."
 				continue
 			}
 			without = append(without, p)
@@ -139,7 +140,7 @@ func launch(ctx context.Context, conn *systemd.Conn, name string, all []systemd.
 }
 
 // optional are the properties that came after systemd 240.
-var optional = map[string]bool{"ProtectHostname": true, "RestrictSUIDSGID": true, "ProtectKernelLogs": true, "ProtectClock": true, "ProtectProc": true}
+var optional = []string{"ProtectHostname", "RestrictSUIDSGID", "ProtectKernelLogs", "ProtectClock"}
 
 // judge reads the result of the unit (org.freedesktop.systemd1(5), Service).
 func (e *Ending) judge(facts map[string]any, l Limits) {
@@ -194,80 +195,71 @@ type filter struct {
 	Calls []string
 }
 
-// properties are those of the program's unit (systemd.exec(5), systemd.resource-control(5)).
+// properties are those of the program's unit (systemd.exec(5), systemd.resource-control(5)). Nil values are left out.
 func (p Program) properties(out *os.File) []systemd.Property {
-	var all []systemd.Property
-	set := func(name string, value any) {
-		all = append(all, systemd.Property{Name: name, Value: dbus.MakeVariant(value)})
-	}
-	on := func(ok bool, names ...string) {
-		for _, name := range names {
-			if ok {
-				set(name, true)
-			}
-		}
-	}
-	set("Description", "Holdfast: "+p.Name)
-	set("Type", "oneshot")
-	set("CollectMode", "inactive-or-failed")
-	set("AddRef", true)
-	set("ExecStart", []command{{p.Argv[0], literal(p.Argv), false}})
+	l, may := p.Limits, p.Powers
+	var after, write, runtime, user, ambient any
 	if len(p.After) > 0 {
-		set("ExecStopPost", []command{{p.After[0], literal(p.After), true}})
+		after = []command{{p.After[0], literal(p.After), true}}
 	}
-	set("Environment", p.environment())
-	set("WorkingDirectory", "/")
-	set("StandardOutputFileDescriptor", dbus.UnixFD(out.Fd()))
-	set("StandardErrorFileDescriptor", dbus.UnixFD(out.Fd()))
-	set("UMask", uint32(0o077))
+	if len(may.Write) > 0 {
+		write = optionalPaths(may.Write)
+	}
+	if may.Runtime != "" {
+		runtime = []string{may.Runtime}
+	}
 	if p.User != "" {
-		set("User", p.User)
-		set("AmbientCapabilities", p.Powers.Capabilities)
+		user, ambient = p.User, may.Capabilities
 	}
-	all = append(all, p.Limits.properties()...)
-	set("CapabilityBoundingSet", p.Powers.Capabilities)
-	set("ProtectSystem", "strict")
-	if len(p.Powers.Write) > 0 {
-		set("ReadWritePaths", optionalPaths(p.Powers.Write))
-	}
-	if p.Powers.Runtime != "" {
-		set("RuntimeDirectory", []string{p.Powers.Runtime})
-	}
-	home := "yes"
-	if p.Powers.Home {
+	home, stand := "yes", int32(0)
+	if may.Home {
 		home = "read-only"
 	}
-	set("ProtectHome", home)
-	on(!p.Powers.Network, "PrivateNetwork")
-	on(!p.Powers.Tmp, "PrivateTmp")
-	on(!p.Powers.Devices, "PrivateDevices")
-	on(true, "NoNewPrivileges", "ProtectKernelTunables", "ProtectKernelModules", "ProtectKernelLogs", "ProtectControlGroups", "ProtectClock",
-		"ProtectHostname", "RestrictRealtime", "RestrictSUIDSGID", "LockPersonality")
-	set("RestrictNamespaces", uint64(0)) // none may be made
-	set("KeyringMode", "private")
-	set("SystemCallArchitectures", []string{"native"})
-	set("SystemCallFilter", filter{true, []string{"@system-service"}})
-	set("SystemCallErrorNumber", int32(syscall.EPERM))
-	return all
-}
-
-func (l Limits) properties() []systemd.Property {
-	var all []systemd.Property
-	set := func(on bool, name string, value any) {
-		if on {
-			all = append(all, systemd.Property{Name: name, Value: dbus.MakeVariant(value)})
+	if l.CPU > 0 {
+		stand = nice
+	}
+	fd := dbus.UnixFD(out.Fd())
+	all := []property{
+		{"Description", "Holdfast: " + p.Name}, {"Type", "oneshot"}, {"CollectMode", "inactive-or-failed"}, {"AddRef", true},
+		{"ExecStart", []command{{p.Argv[0], literal(p.Argv), false}}}, {"ExecStopPost", after}, {"Environment", p.environment()},
+		{"WorkingDirectory", "/"}, {"StandardOutputFileDescriptor", fd}, {"StandardErrorFileDescriptor", fd}, {"UMask", uint32(0o077)},
+		{"User", user}, {"AmbientCapabilities", ambient}, {"CapabilityBoundingSet", may.Capabilities},
+		{"TimeoutStartUSec", uint64(l.Time.Microseconds())}, {"TimeoutStopUSec", uint64(l.Grace.Microseconds())},
+		{"MemoryMax", most(l.Memory)}, {"TasksMax", most(int64(l.Tasks))}, {"CPUQuotaPerSecUSec", most(int64(l.CPU) * 10_000)},
+		{"LimitFSIZE", most(l.File)}, {"LimitCORE", uint64(0)}, {"Nice", stand},
+		{"ProtectSystem", "strict"}, {"ReadWritePaths", write}, {"RuntimeDirectory", runtime}, {"ProtectHome", home},
+		{"PrivateNetwork", !may.Network}, {"PrivateTmp", !may.Tmp}, {"PrivateDevices", !may.Devices},
+		{"RestrictNamespaces", uint64(0)}, // none may be made
+		{"KeyringMode", "private"}, {"SystemCallArchitectures", []string{"native"}}, {"SystemCallFilter", filter{true, []string{"@system-service"}}},
+		{"SystemCallErrorNumber", int32(syscall.EPERM)},
+	}
+	if l.Memory > 0 {
+		all = append(all, property{"MemorySwapMax", uint64(0)}) // in cgroup v2; v1 has no such limit beside the other
+	}
+	for _, name := range []string{"NoNewPrivileges", "ProtectKernelTunables", "ProtectKernelModules", "ProtectKernelLogs", "ProtectControlGroups",
+		"ProtectClock", "ProtectHostname", "RestrictRealtime", "RestrictSUIDSGID", "LockPersonality"} {
+		all = append(all, property{name, true})
+	}
+	var set []systemd.Property
+	for _, one := range all {
+		if one.value != nil {
+			set = append(set, systemd.Property{Name: one.name, Value: dbus.MakeVariant(one.value)})
 		}
 	}
-	set(true, "TimeoutStartUSec", uint64(l.Time.Microseconds()))
-	set(true, "TimeoutStopUSec", uint64(l.Grace.Microseconds()))
-	set(l.Memory > 0, "MemoryMax", uint64(l.Memory))
-	set(l.Memory > 0, "MemorySwapMax", uint64(0)) // in cgroup v2; v1 has no such limit beside the other
-	set(l.Tasks > 0, "TasksMax", uint64(l.Tasks))
-	set(l.CPU > 0, "CPUQuotaPerSecUSec", uint64(l.CPU)*10_000)
-	set(l.CPU > 0, "Nice", int32(nice))
-	set(l.File > 0, "LimitFSIZE", uint64(l.File))
-	set(true, "LimitCORE", uint64(0))
-	return all
+	return set
+}
+
+type property struct {
+	name  string
+	value any
+}
+
+// most is a limit as systemd takes it: all bits are none.
+func most(n int64) uint64 {
+	if n <= 0 {
+		return 1<<64 - 1
+	}
+	return uint64(n)
 }
 
 // optionalPaths marks paths as such that need not be there.

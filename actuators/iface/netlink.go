@@ -179,11 +179,11 @@ func (l messages) restore() (restored int, err error) {
 
 // ask sends one request and waits for its acknowledgement.
 func ask(fd int, m syscall.NetlinkMessage) error {
-	if err := unix.Sendto(fd, messages{m}.bytes(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	if _, err := unix.Write(fd, messages{m}.bytes()); err != nil { // to the kernel, as nobody else is named
 		return err
 	}
 	buffer := make([]byte, 8<<10)
-	n, _, err := unix.Recvfrom(fd, buffer, 0)
+	n, err := unix.Read(fd, buffer)
 	if err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ func (g *rig) start() {
 	}
 	say := func(what string) func() string { return func() string { return g.says[what] } }
 	g.r, err = repair.New(repair.Options{Set: set, Limiter: limiter, Files: files, Clock: g.m, Armed: g.armed, Seed: 1,
-		Playbooks: func() (ladder.Shelf, error) { return ladder.Load(nil, g.playbooks) },
+		Playbooks: func() (ladder.Shelf, error) { return ladder.Load(nil, nil, g.playbooks) },
 		Off:       say("off"), Busy: say("busy"), Holds: say("holds"), Sessions: say("sessions"),
 		Log: slog.New(slog.NewTextHandler(&g.log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			if a.Key == slog.TimeKey {

@@ -117,42 +117,47 @@ func parse(text []byte) (declaration, error) {
 	return d, nil
 }
 
-// valid reports values that are of the right type and still wrong.
+// valid reports a value that is of the right type and still wrong.
 func (d *declaration) valid() error {
-	within := func(key string, v, lo, hi int64) error {
-		if v < lo || v > hi {
-			return fmt.Errorf("%s: not between %d and %d", key, lo, hi)
-		}
-		return nil
+	timeout := int64(time.Duration(d.Timeout) / time.Second)
+	if d.Timeout == 0 { // that of the configuration
+		timeout = 1
 	}
-	err := errors.Join(
-		within("memory", int64(d.Memory), 1<<20, 64<<30), within("tasks", int64(d.Tasks), 1, 4096), within("cpu", int64(d.CPU), 1, 6400),
-		within("file", int64(d.File), 4<<10, 1<<40), within("output", int64(d.Output), 1<<10, 32<<10),
-		within("arg: their number", int64(len(d.Args)), 0, argumentMost), within("write: their number", int64(len(d.Write)), 0, 16))
-	if t := time.Duration(d.Timeout); t != 0 && (t < time.Second || t > 30*time.Minute) {
-		err = errors.Join(err, errors.New("timeout: not between 1s and 30m"))
+	for _, v := range []struct {
+		key           string
+		value, lo, hi int64
+	}{
+		{"timeout, in seconds", timeout, 1, 1800}, {"memory", int64(d.Memory), 1 << 20, 64 << 30},
+		{"tasks", int64(d.Tasks), 1, 4096}, {"cpu", int64(d.CPU), 1, 6400}, {"file", int64(d.File), 4 << 10, 1 << 40},
+		{"output", int64(d.Output), 1 << 10, 32 << 10}, {"arg: their number", int64(len(d.Args)), 0, argumentMost},
+		{"write: their number", int64(len(d.Write)), 0, 16},
+	} {
+		if v.value < v.lo || v.value > v.hi {
+			return fmt.Errorf("%s: not between %d and %d", v.key, v.lo, v.hi)
+		}
 	}
 	if d.User != "" && !plain(d.User) {
-		err = errors.Join(err, fmt.Errorf("user: %q is no name of one", d.User))
+		return fmt.Errorf("user: %q is no name of one", d.User)
 	}
 	for _, path := range d.Write {
 		if !filepath.IsAbs(path) || filepath.Clean(path) != path || path == "/" {
-			err = errors.Join(err, fmt.Errorf("write: %q is no clean absolute path below /", path))
+			return fmt.Errorf("write: %q is no clean absolute path below /", path)
 		}
 	}
 	for _, name := range d.Capabilities {
 		if !slices.Contains(capabilities, name) {
-			err = errors.Join(err, fmt.Errorf("capabilities: no such %q", name))
+			return fmt.Errorf("capabilities: no such %q", name)
 		}
 	}
 	for i := range d.Args {
-		if e := d.Args[i].valid(); e != nil {
-			err = errors.Join(err, fmt.Errorf("arg %d: %w", i+1, e))
-		} else if i > 0 && d.Args[i-1].Optional && !d.Args[i].Optional {
-			err = errors.Join(err, fmt.Errorf("arg %d: one that is not optional after one that is", i+1))
+		if err := d.Args[i].valid(); err != nil {
+			return fmt.Errorf("arg %d: %w", i+1, err)
+		}
+		if i > 0 && d.Args[i-1].Optional && !d.Args[i].Optional {
+			return fmt.Errorf("arg %d: one that is not optional after one that is", i+1)
 		}
 	}
-	return err
+	return nil
 }
 
 func (a *argument) valid() error {

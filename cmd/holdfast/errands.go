@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -67,5 +68,8 @@ func raiseErrand(_ context.Context, args []string, std streams) error {
 	if _, err := iface.Raise(args[0], args[1]); err != nil {
 		return err
 	}
-	return os.RemoveAll(args[1])
+	if err := os.Remove(args[1]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }

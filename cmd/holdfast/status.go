@@ -100,6 +100,9 @@ func printStatus(w io.Writer, s *agent.Status) error {
 		for _, d := range r.Diagnoses {
 			row("FAULT", "%s", faultLine(d, s.Time))
 		}
+		if p := r.Repairs; p != nil && p.Playbooks > 0 {
+			row("repairs", "%s", repairLine(p))
+		}
 	}
 	if !s.Trusted {
 		row("clock", "not set: times are marked untrusted")
@@ -129,6 +132,18 @@ func printStatus(w io.Writer, s *agent.Status) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// repairLine is how repairs stand.
+func repairLine(p *agent.RepairStatus) string {
+	line := fmt.Sprintf("%d playbooks", p.Playbooks)
+	if p.Repair != "" {
+		line += fmt.Sprintf("; %s %s: %s", p.Repair, p.Rung, p.Step)
+	}
+	if p.Refused != "" {
+		line += "; not now: " + p.Refused
+	}
+	return line
 }
 
 // modelLine is what a model says now.

@@ -27,10 +27,8 @@ func Question(b []byte, id uint16, name string, kind uint16) (q []byte, ok bool)
 	if name = strings.TrimSuffix(name, "."); len(name) > 253 {
 		return b, false
 	}
-	for label := range strings.SplitSeq(name, ".") {
-		if name == "" {
-			break
-		}
+	for label, more := "", name != ""; more; {
+		label, name, more = strings.Cut(name, ".")
 		if len(label) == 0 || len(label) > 63 {
 			return b, false
 		}

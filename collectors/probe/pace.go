@@ -73,13 +73,14 @@ func (p *Probe) begin(now time.Time, period time.Duration) {
 		metered = *p.o.Metered
 	}
 	linked := p.o.Linked != nil && p.o.Linked()
-	echo, name, reach := p.paces(now, period, linked, metered)
+	echo, names, reach := p.paces(now, period, linked, metered)
 	if p.route.Gateway.IsValid() && p.due.gateway.over(now, echo, period) {
 		p.gateway.ask(echoes, now)
 	}
-	if !p.dns.open && len(p.dns.servers) > 0 && p.due.dns.over(now, name, period) {
+	if !p.dns.open && len(p.dns.servers) > 0 && p.due.dns.over(now, names, period) {
 		p.turn = (p.turn + 1) % len(p.names)
-		p.dns.ask(p.names[p.turn], p.kind(p.names[p.turn]), now)
+		n := &p.names[p.turn]
+		p.dns.ask(n.text, p.kind(n), now)
 	}
 	if p.broker.fd < 0 && len(p.broker.targets) > 0 && p.due.broker.over(now, reach, period) {
 		if linked && metered && p.urgent == 0 {

@@ -44,14 +44,19 @@ const (
 // /proc/net/route.
 const mostBytes = 64 << 10
 
+// A name is one, and what answers said of it.
+type name struct {
+	text  string
+	known netip.Addr
+	lacks int // answers without an address in a row
+}
+
 // Probe is the source "probe". It belongs to one caller at a time.
 type Probe struct {
 	root   string
 	o      Options
-	names  []string // that are asked for in turn: what tells whether servers answer, and whose addresses are wanted
+	names  []name // that are asked for in turn: what tells whether servers answer, and whose addresses are wanted
 	turn   int
-	known  map[string]netip.Addr
-	lacks  map[string]int // answers without an address in a row
 	buf    []byte
 	before time.Time     // the last round
 	period time.Duration // as it was then
@@ -73,34 +78,53 @@ type Probe struct {
 
 // New makes a probe.
 func New(o Options) *Probe {
-	p := &Probe{o: o, root: strings.TrimSuffix(o.Root, "/"), known: map[string]netip.Addr{}, lacks: map[string]int{}, dns: asking{port: o.Port}}
+	p := &Probe{o: o, root: strings.TrimSuffix(o.Root, "/"), dns: asking{port: o.Port}}
 	if p.o.Now == nil {
 		p.o.Now = time.Now
 	}
 	if p.dns.port == 0 {
 		p.dns.port = 53
 	}
-	p.gateway = gateway{fd: -1, neighbour: func(a netip.Addr) Finding {
-		b, err := p.read("/proc/net/arp") // of IPv4 alone
-		if err != nil {
-			return Unknown
-		}
-		return ParseNeighbour(b, a)
-	}}
+	p.gateway = gateway{fd: -1, neighbour: p.neighbour}
 	p.dns.fds = [mostServers]int{-1, -1, -1}
 	p.broker, p.http = reach{targets: o.Brokers, fd: -1}, reach{targets: o.HTTP, fd: -1}
-	if o.Name != "" {
-		p.names = append(p.names, o.Name)
-	}
-	for _, t := range slices.Concat(o.Brokers, o.HTTP) {
-		if _, err := netip.ParseAddr(t.Host); err != nil && !slices.Contains(p.names, t.Host) {
-			p.names = append(p.names, t.Host)
+	p.want(o.Name)
+	for _, all := range [...][]Target{o.Brokers, o.HTTP} {
+		for i := range all {
+			if _, err := netip.ParseAddr(all[i].Host); err != nil {
+				p.want(all[i].Host)
+			}
 		}
 	}
 	if len(p.names) == 0 {
-		p.names = []string{"."}
+		p.want(".")
 	}
 	return p
+}
+
+// neighbour says whether the kernel has a neighbour, of IPv4 alone.
+func (p *Probe) neighbour(a netip.Addr) Finding {
+	b, err := p.read("/proc/net/arp")
+	if err != nil {
+		return Unknown
+	}
+	return ParseNeighbour(b, a)
+}
+
+// want adds a name to those that are asked for.
+func (p *Probe) want(text string) {
+	if text != "" && p.find(text) == nil {
+		p.names = append(p.names, name{text: text})
+	}
+}
+
+func (p *Probe) find(text string) *name {
+	for i := range p.names {
+		if p.names[i].text == text {
+			return &p.names[i]
+		}
+	}
+	return nil
 }
 
 // Name is "probe".
@@ -247,11 +271,11 @@ func (p *Probe) isModem(name string) bool {
 }
 
 // kind is the type of address that is asked for: that of the default route, and the other where there was none.
-func (p *Probe) kind(name string) uint16 {
+func (p *Probe) kind(n *name) uint16 {
 	switch {
-	case name == ".":
+	case n.text == ".":
 		return typeNS
-	case p.route.Gateway.Is6() == (p.lacks[name]%2 == 0):
+	case p.route.Gateway.Is6() == (n.lacks%2 == 0):
 		return typeAAAA
 	}
 	return typeA
@@ -265,17 +289,18 @@ func (p *Probe) connect(r *reach, now time.Time) bool {
 		a, err := netip.ParseAddr(host)
 		if err != nil {
 			if b, err := p.read("/etc/hosts"); err == nil {
-				a = ParseHosts(b, strings.ToLower(host))
+				a = ParseHosts(b, host)
 			}
 		}
-		if !a.IsValid() {
-			a = p.known[host]
+		n := p.find(host)
+		if n != nil && !a.IsValid() {
+			a = n.known
 		}
 		if a.IsValid() {
 			r.ask(a.Unmap(), p.scope, now)
 			return true
 		}
-		if p.lacks[host] > 1 {
+		if n != nil && n.lacks > 1 {
 			none++
 		}
 		r.at = (r.at + 1) % len(r.targets)
@@ -293,9 +318,9 @@ func (p *Probe) learn() {
 		return
 	}
 	p.dns.fresh = false
-	name := p.names[p.turn]
-	if p.lacks[name]++; p.dns.address.IsValid() {
-		p.known[name], p.lacks[name] = p.dns.address, 0
+	n := &p.names[p.turn]
+	if n.lacks++; p.dns.address.IsValid() {
+		n.known, n.lacks = p.dns.address, 0
 	}
 }
 
@@ -325,28 +350,25 @@ func (p *Probe) troubled() bool {
 func (p *Probe) sample() collectors.Sample {
 	s := collectors.Sample{Source: "probe", Fields: make([]collectors.Field, 0, 10)}
 	s.Str("verdict", p.way.Verdict())
-	truth := func(name string, f Finding) {
-		if f != Unknown {
-			s.Fields = append(s.Fields, collectors.Field{Name: name, Value: collectors.Bool(f == Good)})
-		}
-	}
-	span := func(name string, d time.Duration) {
-		if d > 0 {
-			s.Num(name, d.Seconds())
-		}
-	}
-	truth("carrier", p.way.Carrier)
+	field(&s, "carrier", p.way.Carrier, "", 0)
 	if ratio, settled, _ := p.gateway.loss(); settled > 0 {
 		s.Num("gateway_loss_ratio", ratio)
 	}
-	span("gateway_seconds", p.gateway.last)
-	truth("dns_ok", p.dns.finding)
-	span("dns_seconds", p.dns.took)
-	truth("broker_ok", p.broker.finding)
-	span("broker_seconds", p.broker.took)
-	truth("http_ok", p.http.finding)
-	span("http_seconds", p.http.took)
+	field(&s, "", Unknown, "gateway_seconds", p.gateway.last)
+	field(&s, "dns_ok", p.dns.finding, "dns_seconds", p.dns.took)
+	field(&s, "broker_ok", p.broker.finding, "broker_seconds", p.broker.took)
+	field(&s, "http_ok", p.http.finding, "http_seconds", p.http.took)
 	return s
+}
+
+// field appends what was found, and what it took, where that is known.
+func field(s *collectors.Sample, truth string, f Finding, span string, d time.Duration) {
+	if f != Unknown {
+		s.Fields = append(s.Fields, collectors.Field{Name: truth, Value: collectors.Bool(f == Good)})
+	}
+	if d > 0 {
+		s.Num(span, d.Seconds())
+	}
 }
 
 // read returns the beginning of a file below the root, valid until the next read.

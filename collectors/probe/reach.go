@@ -65,20 +65,20 @@ func (r *reach) step(now time.Time) time.Time {
 	}
 	late := r.began.Add(patience)
 	if !r.sent {
-		info, err := unix.GetsockoptTCPInfo(r.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		state, rtt, err := connection(r.fd)
 		broken, _ := unix.GetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_ERROR) // 0 where it cannot be read
 		switch {
 		case err != nil || broken != 0:
 			r.end(false, now)
 			return time.Time{}
-		case info.State == tcpSynSent && now.Before(late):
+		case state == tcpSynSent && now.Before(late):
 			return late
-		case info.State != tcpEstablished && info.State != tcpCloseWait:
+		case state != tcpEstablished && state != tcpCloseWait:
 			r.end(false, now)
 			return time.Time{}
 		}
 		r.took = now.Sub(r.began)
-		if rtt := time.Duration(info.Rtt) * time.Microsecond; rtt > 0 && rtt < r.took {
+		if rtt > 0 && rtt < r.took {
 			r.took = rtt // it was established before it was looked at
 		}
 		target := &r.targets[r.at]

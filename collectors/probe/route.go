@@ -6,11 +6,14 @@ import (
 	"encoding/hex"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
 const mostServers = 3 // of resolv.conf(5)
+
+var newline = []byte{'\n'}
 
 // A Route is the way out of the machine.
 type Route struct {
@@ -27,50 +30,48 @@ const (
 // ParseRoutes4 finds the default route of the least metric in /proc/net/route: Iface Destination Gateway Flags RefCnt Use
 // Metric Mask, numbers in hexadecimal but for the metric, and addresses as the machine has 32 bits in memory.
 func ParseRoutes4(b []byte) (r Route, ok bool) {
-	var f [8][]byte
-	best := uint64(1 << 32)
-	for line := range bytes.Lines(b) {
-		if !fields(line, f[:]) || string(f[1]) != "00000000" || string(f[7]) != "00000000" || !named(f[0]) {
-			continue
-		}
-		flags, err := strconv.ParseUint(string(f[3]), 16, 32)
-		metric, worse := strconv.ParseUint(string(f[6]), 10, 32)
-		gateway, broken := strconv.ParseUint(string(f[2]), 16, 32)
-		if err != nil || worse != nil || broken != nil || flags&(routeUp|routeReject) != routeUp || metric >= best {
-			continue
-		}
-		best, ok = metric, true
-		r = Route{Interface: string(f[0])}
-		if gateway != 0 {
-			var a [4]byte
-			binary.NativeEndian.PutUint32(a[:], uint32(gateway))
-			r.Gateway = netip.AddrFrom4(a)
-		}
-	}
-	return r, ok
+	return routes(b, columns{name: 0, gateway: 2, flags: 3, metric: 6, base: 10, zero: 1, also: 7, count: 8, what: "00000000"})
 }
 
 // ParseRoutes6 does it in /proc/net/ipv6_route: destination, length of its prefix, source, length, next hop, metric,
 // reference count, use, flags, interface, all in hexadecimal.
 func ParseRoutes6(b []byte) (r Route, ok bool) {
-	var f [10][]byte
+	return routes(b, columns{name: 9, gateway: 4, flags: 8, metric: 5, base: 16, zero: 1, also: 3, count: 10, what: "00"})
+}
+
+// columns say where what is in a table of routes.
+type columns struct {
+	name, gateway, flags, metric int
+	base                         int // of the metric
+	zero, also                   int // these are as what, in a default route
+	count                        int
+	what                         string
+}
+
+func routes(b []byte, c columns) (r Route, ok bool) {
+	var words [10][]byte
+	f := words[:c.count]
 	best := uint64(1 << 32)
-	for line := range bytes.Lines(b) {
-		if !fields(line, f[:]) || string(f[1]) != "00" || string(f[3]) != "00" || !named(f[9]) {
+	for line := b; len(b) > 0; {
+		line, b, _ = bytes.Cut(b, newline)
+		if !fields(line, f) || string(f[c.zero]) != c.what || string(f[c.also]) != c.what || !named(f[c.name]) {
 			continue
 		}
-		flags, err := strconv.ParseUint(string(f[8]), 16, 32)
-		metric, worse := strconv.ParseUint(string(f[5]), 16, 32)
+		flags, err := strconv.ParseUint(string(f[c.flags]), 16, 32)
+		metric, worse := strconv.ParseUint(string(f[c.metric]), c.base, 32)
 		var a [16]byte
-		if err != nil || worse != nil || len(f[4]) != 32 || flags&(routeUp|routeReject) != routeUp || metric >= best {
-			continue
-		}
-		if _, err := hex.Decode(a[:], f[4]); err != nil {
+		n, broken := hex.Decode(a[:], f[c.gateway][:min(len(f[c.gateway]), 32)])
+		if err != nil || worse != nil || broken != nil || flags&(routeUp|routeReject) != routeUp || metric >= best {
 			continue
 		}
 		best, ok = metric, true
-		r = Route{Interface: string(f[9])}
-		if a != [16]byte{} {
+		r = Route{Interface: string(f[c.name])}
+		switch {
+		case a == [16]byte{}:
+		case n == 4:
+			binary.NativeEndian.PutUint32(a[:4], binary.BigEndian.Uint32(a[:4]))
+			r.Gateway, _ = netip.AddrFromSlice(a[:4])
+		case n == 16:
 			r.Gateway = netip.AddrFrom16(a)
 		}
 	}
@@ -82,7 +83,8 @@ func ParseRoutes6(b []byte) (r Route, ok bool) {
 func ParseNeighbour(b []byte, address netip.Addr) Finding {
 	want := address.String()
 	var f [6][]byte
-	for line := range bytes.Lines(b) {
+	for line := b; len(b) > 0; {
+		line, b, _ = bytes.Cut(b, newline)
 		if !fields(line, f[:]) || string(f[0]) != want {
 			continue
 		}
@@ -97,7 +99,8 @@ func ParseNeighbour(b []byte, address netip.Addr) Finding {
 // ParseResolv reads resolv.conf(5): at most three servers, and the first domain that names without a dot are looked for in.
 func ParseResolv(b []byte) (servers []netip.Addr, domain string) {
 	var f [2][]byte
-	for line := range bytes.Lines(b) {
+	for line := b; len(b) > 0; {
+		line, b, _ = bytes.Cut(b, newline)
 		if !fields(line, f[:]) {
 			continue
 		}
@@ -115,7 +118,8 @@ func ParseResolv(b []byte) (servers []netip.Addr, domain string) {
 
 // ParseHosts finds a name in hosts(5).
 func ParseHosts(b []byte, name string) netip.Addr {
-	for line := range bytes.Lines(b) {
+	for line := b; len(b) > 0; {
+		line, b, _ = bytes.Cut(b, newline)
 		line, _, _ = bytes.Cut(line, []byte{'#'})
 		first, rest := word(line)
 		for len(first) > 0 {
@@ -123,7 +127,7 @@ func ParseHosts(b []byte, name string) netip.Addr {
 			if w, rest = word(rest); len(w) == 0 {
 				break
 			}
-			if a, err := netip.ParseAddr(string(first)); err == nil && string(bytes.ToLower(w)) == name {
+			if a, err := netip.ParseAddr(string(first)); err == nil && strings.EqualFold(string(w), name) {
 				return a
 			}
 		}
@@ -143,11 +147,15 @@ func fields(line []byte, into [][]byte) bool {
 
 // word cuts b after its first word.
 func word(b []byte) (first, rest []byte) {
-	b = bytes.TrimLeft(b, " \t\r\n")
-	if i := bytes.IndexAny(b, " \t\r\n"); i >= 0 {
-		return b[:i], b[i:]
+	i := 0
+	for i < len(b) && b[i] <= ' ' {
+		i++
 	}
-	return b, nil
+	j := i
+	for j < len(b) && b[j] > ' ' {
+		j++
+	}
+	return b[i:j], b[j:]
 }
 
 // named reports whether a word can be the name of an interface: it becomes part of a path.

@@ -89,6 +89,18 @@ func took(sent, now time.Time, at int64) time.Duration {
 	return longest
 }
 
+// connection says how one of TCP does: its state, and how long a segment goes and comes back. These are the first byte and
+// the one at 68 of struct tcp_info (include/uapi/linux/tcp.h); a kernel that has less leaves 0.
+func connection(fd int) (state uint8, rtt time.Duration, err error) {
+	var info [72]byte
+	size := uint32(len(info))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO, uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return 0, 0, errno
+	}
+	return info[0], time.Duration(binary.NativeEndian.Uint32(info[68:])) * time.Microsecond, nil
+}
+
 // shut closes a socket, if there is one.
 func shut(fd *int) {
 	if *fd >= 0 {

@@ -3,6 +3,7 @@ package ladder_test
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -161,7 +162,7 @@ func TestAShelfHasOnePlaybookForAFault(t *testing.T) {
 		"README": file("no playbook"), ".x.toml": file("a backup")}
 	own := fstest.MapFS{"b.toml": file(strings.Replace(small("b_fault"), "'y'", "'ours'", 1)), "c.toml": file("fault = 1"),
 		"d.toml": file(small("d_fault")), "e.toml": file(small("d_fault")), "f.toml": &fstest.MapFile{Mode: fs.ModeNamedPipe}}
-	s, err := ladder.Load(nil, nil, packaged, own)
+	s, err := ladder.Load(nil, nil, nil, packaged, own)
 	if len(s) != 2 || s["a_fault"] == nil || s["b_fault"] == nil || s["b_fault"].Help != "ours" {
 		t.Errorf("%v", s)
 	}
@@ -176,11 +177,49 @@ func TestAShelfHasOnePlaybookForAFault(t *testing.T) {
 		}
 		return nil
 	}
-	if s, err := ladder.Load(strange, packaged); len(s) != 2 || err == nil || err.Error() != "a.toml: belongs to user 7" {
+	if s, err := ladder.Load(strange, nil, packaged); len(s) != 2 || err == nil || err.Error() != "a.toml: belongs to user 7" {
 		t.Errorf("%v, %v", s, err)
 	}
-	if s, err := ladder.Load(nil); len(s) != 0 || err != nil {
+	if s, err := ladder.Load(nil, nil); len(s) != 0 || err != nil {
 		t.Errorf("no directories: %v, %v", s, err)
+	}
+}
+
+func TestTheTextBeforeStaysInForceWhereTheNewOneIsWrong(t *testing.T) {
+	small := func(help string) string {
+		return "fault='f'\nhelp='" + help + "'\nsymptom='z'\n[[rung]]\nname='a'\ndo='ask'\n"
+	}
+	last := ladder.Last{}
+	load := func(text string) (string, error) {
+		s, err := ladder.Load(nil, last, fstest.MapFS{"f.toml": {Data: []byte(text), Mode: 0o644}})
+		if s["f"] == nil {
+			return "", err
+		}
+		return s["f"].Help, err
+	}
+	for _, tt := range []struct{ text, help, want string }{
+		{"fault = 1", "", "f.toml:1:9"},
+		{small("one"), "one", ""},
+		{"fault = 1", "one", "the one before stays in force"},
+		{small("two"), "two", ""},
+		{strings.Repeat("#", ladder.MaxBytes+1), "two", "the one before stays in force"},
+	} {
+		help, err := load(tt.text)
+		if help != tt.help || (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%.20q: %q, %v", tt.text, help, err)
+		}
+		again, err := ladder.ParseLast(last.Encode())
+		if err != nil || !maps.Equal(again, last) {
+			t.Errorf("%v became %v, %v", last, again, err)
+		}
+	}
+	if s, err := ladder.Load(nil, last, fstest.MapFS{}); len(s) != 0 || len(last) != 0 || err != nil {
+		t.Errorf("a file that is gone is out of force: %v, %v, %v", s, last, err)
+	}
+	for _, text := range []string{"", "[]", `{"a":1}`, `{"a":"b"`, strings.Repeat(" ", ladder.LastBytes+1)} {
+		if l, err := ladder.ParseLast([]byte(text)); err == nil {
+			t.Errorf("%.20q: %v", text, l)
+		}
 	}
 }
 

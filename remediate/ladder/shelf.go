@@ -1,6 +1,7 @@
 package ladder
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"holdfast/board/strict"
 )
 
 const maxFiles = 64
@@ -19,9 +22,9 @@ type Shelf map[string]*Playbook
 // administrator has written over is not done. A directory that is nil or not there has none. sound says what is wrong with
 // who may write a file or directory, and may be nil.
 //
-// What is wrong is in the error, with its place, and is not in force; the rest is. Two playbooks for one fault are an
-// error, and neither is.
-func Load(sound func(fs.FileInfo) error, dirs ...fs.FS) (Shelf, error) {
+// What is wrong is in the error, with its place. The text of its name in last, which was right before, stays in force, and
+// without one nothing is; last is brought up to date. Two playbooks for one fault are an error, and neither is in force.
+func Load(sound func(fs.FileInfo) error, last Last, dirs ...fs.FS) (Shelf, error) {
 	files := map[string]fs.FS{}
 	var errs []error
 	for _, dir := range dirs {
@@ -41,11 +44,14 @@ func Load(sound func(fs.FileInfo) error, dirs ...fs.FS) (Shelf, error) {
 	}
 	s := Shelf{}
 	twice := map[string]bool{}
+	maps.DeleteFunc(last, func(name, _ string) bool { return files[name] == nil })
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		p, err := open(sound, files[name], name)
-		switch {
-		case err != nil:
+		p, err := last.open(sound, files[name], name)
+		if err != nil {
 			errs = append(errs, err)
+		}
+		switch {
+		case p == nil:
 		case s[p.Fault] != nil:
 			errs = append(errs, &Error{File: name, Line: 1, Column: 1, Problem: fmt.Sprintf("%s is for %s, too: neither is in force", s[p.Fault].File, p.Fault)})
 			twice[p.Fault] = true
@@ -57,6 +63,58 @@ func Load(sound func(fs.FileInfo) error, dirs ...fs.FS) (Shelf, error) {
 		delete(s, fault)
 	}
 	return s, errors.Join(errs...)
+}
+
+// Last are the texts that were right when they were last read, by the names of their files. Nil remembers none.
+type Last map[string]string
+
+// LastBytes bounds what ParseLast takes.
+const LastBytes = 512 << 10
+
+// ParseLast reads what Encode returned.
+func ParseLast(text []byte) (Last, error) {
+	l := Last{}
+	err := strict.Unmarshal(text, &l, strict.Limits{Bytes: LastBytes, Depth: 1, Members: maxFiles})
+	return l, err
+}
+
+// Encode returns the texts as JSON, the same for the same texts; those behind that are beyond the bound are left out.
+func (l Last) Encode() []byte {
+	names := slices.Sorted(maps.Keys(l))
+	for {
+		kept := Last{}
+		for _, name := range names {
+			kept[name] = l[name]
+		}
+		text, err := json.Marshal(kept)
+		if err == nil && len(text) <= LastBytes || len(names) == 0 {
+			return text
+		}
+		names = names[:len(names)-1]
+	}
+}
+
+// open reads a playbook. Where it is not right the one before is returned with the error, if there was one.
+func (l Last) open(sound func(fs.FileInfo) error, dir fs.FS, name string) (*Playbook, error) {
+	text, err := read(sound, dir, name)
+	var p *Playbook
+	if err == nil {
+		p, err = Parse(name, text)
+	}
+	if err == nil {
+		if l != nil {
+			l[name] = string(text)
+		}
+		return p, nil
+	}
+	before, known := l[name]
+	if !known {
+		return nil, err
+	}
+	if p, bad := Parse(name, []byte(before)); bad == nil {
+		return p, fmt.Errorf("%w; the one before stays in force", err)
+	}
+	return nil, err
 }
 
 func list(sound func(fs.FileInfo) error, dir fs.FS) (names []string, err error) {
@@ -85,7 +143,7 @@ func list(sound func(fs.FileInfo) error, dir fs.FS) (names []string, err error) 
 	return names, nil
 }
 
-func open(sound func(fs.FileInfo) error, dir fs.FS, name string) (*Playbook, error) {
+func read(sound func(fs.FileInfo) error, dir fs.FS, name string) ([]byte, error) {
 	info, err := fs.Stat(dir, name) // before it is opened: a pipe would be waited for
 	if err == nil && !info.Mode().IsRegular() {
 		err = errors.New("not a plain file")
@@ -105,5 +163,5 @@ func open(sound func(fs.FileInfo) error, dir fs.FS, name string) (*Playbook, err
 	if err != nil {
 		return nil, fmt.Errorf("playbook %s: %w", name, err)
 	}
-	return Parse(name, text)
+	return text, nil
 }

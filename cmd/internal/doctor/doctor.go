@@ -120,6 +120,8 @@ func Run(ctx context.Context, o Options) *Report {
 		x.warden(ctx)
 		x.lines(ctx)
 		x.rules()
+		x.model()
+		x.playbooks()
 		x.bootloader(ctx)
 		x.agent()
 	} else {

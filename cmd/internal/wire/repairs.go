@@ -1,11 +1,13 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,8 +27,9 @@ import (
 const packaged = "usr/share/holdfast/playbooks.d"
 
 // Playbooks reads what is done about which fault: the package's, those of the content in force where they count, and those of
-// the configuration's directory, of one name the last. What could be read comes with the error of what could not.
-func Playbooks(c config.Config) (ladder.Shelf, error) {
+// the configuration's directory, of one name the last. What could be read comes with the error of what
+// could not; in its place is what was right before, where last has it.
+func Playbooks(c config.Config, last ladder.Last) (ladder.Shelf, error) {
 	if c.Repairs.Dir == "" {
 		return ladder.Shelf{}, nil
 	}
@@ -40,8 +43,35 @@ func Playbooks(c config.Config) (ladder.Shelf, error) {
 		}
 		unread = err
 	}
-	shelf, err := ladder.Load(guarded, append(dirs, os.DirFS(c.Repairs.Dir))...)
+	shelf, err := ladder.Load(guarded, last, append(dirs, os.DirFS(c.Repairs.Dir))...)
 	return shelf, errors.Join(unread, err)
+}
+
+// lastName is the document of the playbooks that were right when they were last read. It is written when one of them has changed.
+const lastName = "playbooks"
+
+// lastingly reads the playbooks for a process that does not last. Where the document of those before cannot be read or written it does
+// without.
+func lastingly(c config.Config, files board.Files, log *slog.Logger) (ladder.Shelf, error) {
+	last, was := ladder.Last{}, []byte(nil)
+	text, err := files.ReadFile(lastName, ladder.LastBytes+64)
+	if err == nil {
+		was, err = board.Unseal(text)
+	}
+	if err == nil {
+		last, err = ladder.ParseLast(was)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		log.Warn("the playbooks before are forgotten", "err", err)
+		last = ladder.Last{}
+	}
+	shelf, wrong := Playbooks(c, last)
+	if now := last.Encode(); !bytes.Equal(now, was) {
+		if err := files.WriteFile(lastName, board.Seal(now)); err != nil {
+			log.Warn("playbooks", "err", fmt.Errorf("write %s: %w", lastName, err))
+		}
+	}
+	return shelf, wrong
 }
 
 // guarded says what is wrong with who may write a file of playbooks: root, or whoever runs this process, and nobody else. What is
@@ -77,7 +107,7 @@ func (w *Warden) repairVerbs(o WardenOptions, files board.Files, clock board.Clo
 	seed := fnv.New64a()
 	_, _ = seed.Write([]byte(id)) // a hash never fails
 	r, err := repair.New(repair.Options{Set: set, Limiter: limiter, Files: files, Clock: clock, Armed: c.Repairs.Armed, Seed: seed.Sum64(),
-		Playbooks: func() (ladder.Shelf, error) { return Playbooks(c) },
+		Playbooks: func() (ladder.Shelf, error) { return lastingly(c, files, w.log) },
 		Off:       says.Off, Holds: says.Holds, Sessions: says.Sessions, Busy: w.updating, Log: w.log.With("part", "repair")})
 	if err != nil {
 		return nil, err
@@ -115,8 +145,9 @@ func underWay(s update.Status) bool {
 
 // repairs is how the agent has faults repaired.
 func repairs(o Options, client *warden.Client, c func() config.Config) *agent.Repairs {
+	last := ladder.Last{}
 	return &agent.Repairs{
-		Playbooks: func() (ladder.Shelf, error) { return Playbooks(c()) },
+		Playbooks: func() (ladder.Shelf, error) { return Playbooks(c(), last) },
 		Ask: func(ctx context.Context, verb string, args actuators.Args) (actuators.Result, error) {
 			return client.Do(ctx, verb, args, actuators.Reason(ctx))
 		},

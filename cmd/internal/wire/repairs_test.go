@@ -54,7 +54,7 @@ func TestTheWardenRepairsByItsPlaybooks(t *testing.T) {
 		return client.Do(t.Context(), verb, args, "test")
 	}
 
-	shelf, err := wire.Playbooks(c)
+	shelf, err := wire.Playbooks(c, nil)
 	for _, words := range []string{"disk.toml: writable by others", `leak.toml:6:1: rung 1: do: no rung can be "restart"`} {
 		if len(shelf) != 1 || shelf["net_down"] == nil || err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("the agent finds %v, %v", shelf, err)
@@ -67,6 +67,11 @@ func TestTheWardenRepairsByItsPlaybooks(t *testing.T) {
 	if said, err := ask("boot.began", actuators.Args{"boot": "x"}); err != nil || said["safe"] != false {
 		t.Errorf("%v, %v", said, err)
 	}
+	put("playbooks.d/net.toml", "fault = 1", 0o640) // what was right before stays in force, and that is said
+	if status, err = ask("repair.status", nil); err != nil || status["playbooks"] != 1.0 || !strings.Contains(status["fault"].(string), "net.toml:1:9") {
+		t.Errorf("with a broken file: %v, %v", status, err)
+	}
+	put("playbooks.d/net.toml", reboots, 0o640)
 	step := actuators.Args{"fault": "net_down", "rung": 0.0}
 	put("off", "", 0o600)
 	if _, err := ask("repair.step", step); !errors.Is(err, actuators.ErrLocked) || !strings.Contains(err.Error(), "off is there") {
@@ -117,7 +122,7 @@ func TestThePackagedPlaybooksAreInForce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	shelf, err := wire.Playbooks(c)
+	shelf, err := wire.Playbooks(c, nil)
 	if err != nil || len(shelf) != len(from) {
 		t.Fatalf("%d of %d, %v", len(shelf), len(from), err)
 	}
@@ -142,11 +147,27 @@ func TestThePackagedPlaybooksAreInForce(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(c.Repairs.Dir, "net_down.toml"), []byte(reboots), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if shelf, err = wire.Playbooks(c); err != nil || len(shelf) != len(from) || shelf["net_down"].Rungs[0].Do != "reboot" {
+	if shelf, err = wire.Playbooks(c, nil); err != nil || len(shelf) != len(from) || shelf["net_down"].Rungs[0].Do != "reboot" {
 		t.Errorf("%d, %v", len(shelf), err)
 	}
 	c.Repairs.Dir = ""
-	if shelf, err = wire.Playbooks(c); err != nil || len(shelf) != 0 {
+	if shelf, err = wire.Playbooks(c, nil); err != nil || len(shelf) != 0 {
 		t.Errorf("without a directory: %d, %v", len(shelf), err)
+	}
+}
+
+func TestThePlaybookInTheDocumentIsRight(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/playbooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "```\nfault ")
+	text, _, found := strings.Cut("fault "+text, "```")
+	p, err := ladder.Parse("playbooks.md", []byte(text))
+	if err == nil {
+		err = remediate.CheckPlaybook(p)
+	}
+	if err != nil || !found || len(p.Rungs) != 3 {
+		t.Errorf("%v: %s", err, text)
 	}
 }
