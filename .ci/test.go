@@ -51,7 +51,7 @@ func main() {
 			return tests(t, "-count=1", "-run=^TestNothingSpoilt|^TestOfWhatever", "./update/trust")
 		}},
 		{"forest", "what forests are worth", func(t *tally) error { // ten times as long with the race detector, and of one goroutine
-			return tests(t, "-count=1", "-run=^TestRepetition|^TestDevice|^TestRuns", "./remediate/forest/train")
+			return tests(t, "-count=1", "-run=^TestRepetition|^TestDevice|^TestRuns|^TestHabits|^TestWhatIsWrong|^TestClockThat", "./remediate/forest/train", "./remediate/habit")
 		}},
 		{"race", "go test -race ./...", func(t *tally) error { return tests(t, "-race", "-timeout=6m", "./...") }},
 		{"cut", "power cuts at 50,000 moments", cut},

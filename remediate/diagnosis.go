@@ -37,7 +37,7 @@ type Diagnosis struct {
 }
 
 // A Reason is a measure that speaks for a diagnosis: its value, what it usually is, and by how much the fault would be less
-// likely were it as usual (of a forest) or how many times its usual spread it is off (of a habit).
+// likely were it as usual (of a forest), or how many times farther off it is than is tolerated (of a habit).
 type Reason struct {
 	Measure string  `json:"measure"`
 	Value   float64 `json:"value"`

@@ -60,10 +60,15 @@ func Train(s *Set, by string, o Options) (*Result, error) {
 	}
 	r.Temperature = s.temperature(v)
 	r.Prior = s.prior(v, r.Temperature)
-	outside := slices.Clone(v.beyond)
-	slices.Sort(outside)
-	r.Margin = min(max(outside[len(outside)*99/100], leastMargin), mostMargin)
+	r.Margin = margin(v.beyond)
 	return r, s.fit(r, o)
+}
+
+// margin returns how far outside its range 99 of 100 samples that were held out are at most.
+func margin(beyond []float64) float64 {
+	outside := slices.Clone(beyond)
+	slices.Sort(outside)
+	return min(max(outside[len(outside)*99/100], leastMargin), mostMargin)
 }
 
 // fit grows the forest of all samples, one comparison less deep until it keeps the bounds of a model.
