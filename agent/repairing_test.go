@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,7 +37,7 @@ type keeper struct {
 	asked  []string
 	rung   int
 	safe   bool
-	down   bool
+	down   atomic.Bool
 	deed   func() error
 	before string // the last event of kind "repair" that was at the broker when the deed began
 }
@@ -50,7 +51,7 @@ func (k *keeper) ask(ctx context.Context, verb string, args actuators.Args) (act
 		words += fmt.Sprint(" ", helped)
 	}
 	k.asked = append(k.asked, words)
-	if k.down {
+	if k.down.Load() {
 		return nil, errors.New("nobody answers")
 	}
 	do := []string{"unit.restart", "config.rollback"}[k.rung]
@@ -58,6 +59,7 @@ func (k *keeper) ask(ctx context.Context, verb string, args actuators.Args) (act
 	case "repair.plan":
 		return actuators.Result{"armed": true, "rung": float64(k.rung), "name": "it", "do": do, "timeout_seconds": 5.0, "settle_seconds": 1.0}, nil
 	case "repair.step":
+		time.Sleep(time.Second) // of the bubble: what is on flash is at the broker then
 		if all := k.r.events("repair"); len(all) > 0 {
 			k.before = fmt.Sprint(all[len(all)-1]["phase"])
 		}
@@ -261,7 +263,7 @@ func TestInSafeModeThereAreTelemetryAndUpdatesOnly(t *testing.T) {
 func TestWithoutAWardenOutputsFollowAndItIsAskedAgain(t *testing.T) {
 	live(t, func(r *rig) {
 		k, busy := r.kept()
-		k.down = true
+		k.down.Store(true)
 		r.parts.Settings.Relays = map[string]bool{"pump": true}
 		r.start()
 		busy.Store(95)
@@ -272,7 +274,7 @@ func TestWithoutAWardenOutputsFollowAndItIsAskedAgain(t *testing.T) {
 		if got := r.repairs(); !slices.Equal(got, []string{"refused"}) {
 			t.Errorf("told %v", got)
 		}
-		k.down = false
+		k.down.Store(false)
 		r.pass(time.Minute)
 		if !slices.Contains(k.asked, "boot.lasted") || !slices.Contains(k.asked, "repair.step") {
 			t.Errorf("asked %v", k.asked)
@@ -318,9 +320,9 @@ func TestAnEndInOrderThatNobodyHeardIsSaidAtTheNextStart(t *testing.T) {
 			k.asked = nil
 			r.start()
 			r.pass(11 * time.Minute)
-			k.down = tt.down
+			k.down.Store(tt.down)
 			r.stop()
-			k.down = false
+			k.down.Store(false)
 			if got := strings.Join(k.asked, ", "); got != tt.want {
 				t.Errorf("asked %s, want %s", got, tt.want)
 			}
