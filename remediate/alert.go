@@ -124,6 +124,7 @@ func (r *Rules) settle(now time.Time) {
 			r.storm.event(now, a.rule, reminded, a.body(reminded))
 		}
 	}
+	r.remember(now, false)
 	r.storm.settle(now)
 	if err := r.alerts.save(now); err != nil {
 		r.o.Log.Warn("open alerts cannot be written; tried again", "err", err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdfast/actuators"
+	"holdfast/collectors"
 	"holdfast/remediate"
 	"holdfast/remediate/ladder"
 )
@@ -237,5 +238,36 @@ func TestTheUndoOfARungHasItsTimeAlsoAfterARestart(t *testing.T) {
 	r.units(25, unit("app.service", 200))
 	if len(r.asks) != 1 || r.asks[0].Verb != "repair.end" || r.asks[0].Limit < 20*time.Minute {
 		t.Errorf("asked %+v", r.asks)
+	}
+}
+
+func TestOneFaultOfManyLeavesRoomForOthers(t *testing.T) {
+	r := newRig(t, file(leakRules+`; @name('hog') @repair('cpu_hog') select * from Cpu(busy_ratio > 0.9)`))
+	leaking := make([]collectors.Sample, 60)
+	for i := range leaking {
+		leaking[i] = unit(fmt.Sprintf("u%d.service", i), 200)
+	}
+	faults := func() (leaks, others int) {
+		for _, d := range r.Standing().Diagnoses {
+			if d.Fault == "mem_leak" {
+				leaks++
+			} else {
+				others++
+			}
+		}
+		return leaks, others
+	}
+	r.take(leaking...)
+	r.take(sample("cpu", "", "busy_ratio", 0.95))
+	if leaks, others := faults(); leaks != 8 || others != 1 {
+		t.Errorf("%d leaks and %d others are named", leaks, others)
+	}
+	for i := range leaking[:55] { // those that are named first among them
+		leaking[i] = unit(fmt.Sprintf("u%d.service", i), 20)
+	}
+	r.take(leaking[:55]...)
+	r.wait(time.Minute)
+	if leaks, _ := faults(); leaks != 5 {
+		t.Errorf("of those that were left out %d are named when there is room, want 5", leaks)
 	}
 }

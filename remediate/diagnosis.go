@@ -15,8 +15,12 @@ const (
 // Unknown is what a fault is called that nobody can name. It is told, and never repaired.
 const Unknown = "unknown"
 
-// maxDiagnoses bounds the diagnoses that are open at a time: one for each fault of a board is plenty.
-const maxDiagnoses = 32
+// Bounds of the diagnoses that are open at a time: one for each fault of a board is plenty, and one fault of many units or mounts leaves
+// room for the others.
+const (
+	maxDiagnoses = 32
+	maxOfFault   = 8
+)
 
 // A Diagnosis names a fault, and says by what.
 type Diagnosis struct {
@@ -53,7 +57,7 @@ type chart struct {
 
 // named opens a diagnosis. quiet says nothing of it: its alert was not told either, or it was open before the agent ended.
 func (c *chart) named(now time.Time, d *Diagnosis, quiet bool) {
-	if len(c.open) >= maxDiagnoses {
+	if !c.room(d.Fault) {
 		return
 	}
 	d.Since = now.Round(0).UTC()
@@ -61,6 +65,17 @@ func (c *chart) named(now time.Time, d *Diagnosis, quiet bool) {
 	if !quiet {
 		c.tell("diagnosis", d.body("named"))
 	}
+}
+
+// room reports whether one more diagnosis of a fault is opened.
+func (c *chart) room(fault string) bool {
+	of := 0
+	for _, d := range c.open {
+		if d.Fault == fault {
+			of++
+		}
+	}
+	return len(c.open) < maxDiagnoses && of < maxOfFault
 }
 
 // over closes the diagnoses that a test picks.

@@ -132,16 +132,17 @@ func (r *Rules) Load(files []File, read error) error {
 	}
 	r.set = s
 	r.alerts.adopt(s, func(a *alert) { r.end(now, a, nil, "the rule was removed") })
-	r.remember(now)
+	r.remember(now, true)
 	r.settle(now)
 	return err
 }
 
-// remember opens the diagnoses of alerts that were open before the agent ended. They were told then.
-func (r *Rules) remember(now time.Time) {
+// remember opens the diagnoses of alerts that have none: those of before the agent ended, which were told then, and those for which there
+// was no room.
+func (r *Rules) remember(now time.Time, quiet bool) {
 	for _, a := range r.alerts.open {
-		if a.repair != "" && !r.chart.has(func(d *Diagnosis) bool { return d.from == a }) {
-			r.chart.named(now, &Diagnosis{Fault: a.repair, By: ByRule, Rule: a.rule, Key: a.keys(), from: a}, true)
+		if a.repair != "" && r.chart.room(a.repair) && !r.chart.has(func(d *Diagnosis) bool { return d.from == a }) {
+			r.chart.named(now, &Diagnosis{Fault: a.repair, By: ByRule, Rule: a.rule, Key: a.keys(), from: a}, quiet)
 		}
 	}
 }
