@@ -34,6 +34,9 @@ const (
 	watchLimit  = 10 * time.Minute // without a word of what the symptom is about; longer where that is read more seldom
 	watchRounds = 3                // times Windows: then the rung has not helped
 	askLimit    = 30 * time.Second // for whoever is asked, beside the deed
+	vainMost    = 7                // askAgain doubled so often is an hour
+	freely      = 8                // refusals of one diagnosis that are told as they come; of later ones one in tellPause
+	tellPause   = 10 * time.Minute
 	memoTexts   = 1 << 10
 )
 
@@ -187,12 +190,14 @@ func (r *Rules) valuesOf(now time.Time, d *Diagnosis, p *plan) (values map[strin
 	return fitting(values), ""
 }
 
-// refuse tells why a diagnosis is not repaired now, once for each reason.
+// refuse tells why a diagnosis is not repaired now: when that is another reason, and not as often as reasons may come and go.
 func (r *Rules) refuse(d *Diagnosis, why string) {
-	if d.refused == why {
+	d.refused = why
+	now := r.o.Clock.Now()
+	if d.refusal == why || d.refusals >= freely && now.Sub(d.toldAt) < tellPause {
 		return
 	}
-	d.refused = why
+	d.refusal, d.refusals, d.toldAt = why, d.refusals+1, now
 	body := map[string]any{"phase": "refused", "fault": d.Fault, "reason": why}
 	d.evidence(body)
 	r.o.Event("repair", body)
@@ -248,7 +253,7 @@ func (r *Rules) planned(now time.Time, result actuators.Result, err error) {
 	body["values"], body["before"] = c.Values, c.Before
 	if result["armed"] != true {
 		body["phase"] = "would"
-		d.told, d.refused = true, ""
+		d.told, d.refused, d.refusal = true, "", ""
 		r.o.Event("repair", body)
 		r.o.Log.Info("would repair", "fault", c.Fault, "rung", c.Name, "do", c.Do, "hint", "repairs.armed names the faults that are repaired")
 		r.later(now, askAgain)
@@ -259,7 +264,7 @@ func (r *Rules) planned(now time.Time, result actuators.Result, err error) {
 		r.later(now, askAgain)
 		return
 	}
-	d.refused = ""
+	d.refused, d.refusal = "", ""
 	if err := r.remembers(&c.memo); err != nil { // what is not on flash would be forgotten by a restart of the machine
 		r.refuse(d, err.Error())
 		r.later(now, askAgain)
@@ -289,7 +294,9 @@ func (r *Rules) stepped(now time.Time, result actuators.Result, err error) {
 		r.o.Log.Warn("repair", "fault", c.Fault, "rung", c.Name, "err", err)
 		if nothingDone(err) {
 			r.forget()
-			r.later(now, askAgain)
+			wait := askAgain << c.of.vain // each time is two events, and as many documents
+			c.of.vain = min(c.of.vain+1, vainMost)
+			r.later(now, wait)
 			return
 		}
 		if errors.Is(err, ErrLost) { // the machine may be about to restart: whether it helped shows
@@ -299,6 +306,7 @@ func (r *Rules) stepped(now time.Time, result actuators.Result, err error) {
 		r.finish(now, false, "")
 		return
 	}
+	c.of.vain = 0
 	body := r.repairBody("done")
 	if said, ok := result["result"].(map[string]any); ok {
 		body["result"] = brief(said)

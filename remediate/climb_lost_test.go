@@ -271,3 +271,34 @@ func TestOneFaultOfManyLeavesRoomForOthers(t *testing.T) {
 		t.Errorf("of those that were left out %d are named when there is room, want 5", leaks)
 	}
 }
+
+// What is refused again and again costs the flash little: a day of it is some dozens of events.
+func TestWhatIsInVainIsTriedEverMoreSeldom(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		answer func(r *rig, n int)
+	}{
+		{"a deed that is always refused", func(r *rig, _ int) {
+			r.Answered(restartPlan(true), nil)
+			r.Answered(nil, fmt.Errorf("unit.restart: %w", actuators.ErrInvalid))
+		}},
+		{"reasons that come and go", func(r *rig, n int) {
+			r.Answered(actuators.Result{"refused": []string{"a user has a session", "held by anna"}[n%2]}, nil)
+		}},
+	} {
+		r := repaired(t, leakRules, leakBook)
+		n := 0
+		for range 24 * 60 * 4 {
+			r.take(unit("app.service", 200))
+			if len(r.asks) > 0 {
+				tt.answer(r, n)
+				r.asks = nil
+				n++
+			}
+			r.wait(15 * time.Second)
+		}
+		if got := len(r.repairs()); got < 20 || got > 200 {
+			t.Errorf("%s: %d events in a day", tt.name, got)
+		}
+	}
+}

@@ -37,7 +37,12 @@ type Diagnosis struct {
 	from    *alert
 	told    bool   // what would be done, or that a person is to do what is left
 	asked   bool   // the latter
-	refused string // why it is not repaired now, as it was told
+	refused string // why it is not repaired now
+	vain    int    // times in a row that a deed was begun and refused
+
+	refusal  string // that was told last
+	refusals int    // that were told
+	toldAt   time.Time
 }
 
 // A Reason is a measure that speaks for a diagnosis: its value, what it usually is, and by how much the fault would be less
