@@ -11,6 +11,7 @@ import (
 
 	"holdfast/collectors"
 	"holdfast/remediate"
+	"holdfast/remediate/forest"
 )
 
 func TestTheStarterSetCompiles(t *testing.T) {
@@ -39,6 +40,33 @@ func TestTheRulesInTheDocumentCompile(t *testing.T) {
 			if !strings.Contains(string(text), "`"+m[1]+"`") {
 				t.Errorf("docs/alerts.md does not have %s of %s", m[1], file.Name)
 			}
+		}
+	}
+}
+
+func TestTheStarterModelIsAdmittedAndItsClassesAreInTheCatalogueOfFaults(t *testing.T) {
+	text, err := os.ReadFile("../packaging/models/starter.hfm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := newRig(t).Model(text, nil); err != nil {
+		t.Error(err)
+	}
+	m, err := forest.Read(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics, err := os.ReadFile("../packaging/models/metrics")
+	if err != nil || !slices.Equal(m.Metrics, strings.Fields(string(metrics))) {
+		t.Errorf("its metrics are %v, which packaging/models/metrics does not have: %v", m.Metrics, err)
+	}
+	catalogue, err := os.ReadFile("../docs/faults.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, class := range m.Classes {
+		if i != m.Normal && !strings.Contains(string(catalogue), "\n| `"+class+"` |") {
+			t.Errorf("docs/faults.md does not have %s", class)
 		}
 	}
 }
