@@ -22,8 +22,10 @@ env-arm64   := GOARCH=arm64
 env-riscv64 := GOARCH=riscv64
 env-amd64   := GOARCH=amd64
 
+NATIVE := $(shell go env GOARCH)
+
 .DEFAULT_GOAL := build
-.PHONY: help build demo test bench bench-delta cut field field-measure lab lab-try storm fuzz cross sizes man deb nspawn layout clean FORCE
+.PHONY: help build demo test bench bench-delta cut field field-measure lab lab-try faults starter storm fuzz cross sizes man deb nspawn layout clean FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -75,6 +77,19 @@ lab: build $(DIST)/holdfast_$(VERSION)_arm64.deb ## a board in QEMU from its fir
 lab-try: build $(DIST)/holdfast_$(VERSION)_arm64.deb ## the board of the lab, and a shell beside it (as root, on Debian)
 	@go build -o bin/story ./cmd/internal/story && bin/story -deb $(DIST)/holdfast_$(VERSION)_arm64.deb -try
 
+# As root on Debian. FAULTSFLAGS='-short' is some three minutes, '-only cpu_hog,net_loss' some of them, '-record DIR' records rows.
+faults: build deb-$(NATIVE) ## inject real faults into a device in namespaces, and see what the agent names and repairs; about an hour (as root)
+	@CGO_ENABLED=0 go build -o bin/faults ./cmd/internal/faults && \
+		bin/faults -deb $(DIST)/holdfast_$(VERSION)_$(NATIVE).deb $(FAULTSFLAGS)
+
+# The model that ships is made of recordings that are kept beside it, and of nothing else.
+STARTER := packaging/models
+starter: ## make the starter model of its recordings again, or with CHECK=1 look whether the same comes out
+	@mkdir -p bin && go build -o bin/holdfastctl ./cmd/holdfastctl
+	@bin/holdfastctl model train $(foreach f,$(sort $(wildcard $(STARTER)/*.csv.gz)),--data $(f)) --metrics $$(paste -sd, $(STARTER)/metrics) \
+		--group rep --window 8 --seed 1 --out $(if $(CHECK),bin/starter.hfm,$(STARTER)/starter.hfm)
+	@$(if $(CHECK),cmp bin/starter.hfm $(STARTER)/starter.hfm)
+
 # As root on Debian, which brings QEMU and U-Boot; SEED, and a MUTANT to be noticed: no-sync or told-early.
 N ?= 50
 storm: ## cut the power of emulated boards N (50) times in the middle of updates; some 5 minutes
@@ -111,7 +126,6 @@ deb: $(DEVICES:%=$(DIST)/linux-%/holdfast) $(DIST)/linux-amd64/holdfastctl $(DIS
 deb-%: $(DIST)/linux-%/holdfast $(DIST)/linux-%/holdfastctl man
 	@VERSION='$(VERSION)' packaging/deb.sh $(DIST) $*
 
-NATIVE := $(shell go env GOARCH)
 layout: ## lay out the cards of all boards with stand-ins, and look whether they are right
 	@sh packaging/layout/check.sh
 

@@ -53,12 +53,14 @@ func main() {
 		{"forest", "what forests are worth", func(t *tally) error { // ten times as long with the race detector, and of one goroutine
 			return tests(t, "-count=1", "-run=^TestRepetition|^TestDevice|^TestRuns|^TestHabits|^TestWhatIsWrong|^TestClockThat", "./remediate/forest/train", "./remediate/habit")
 		}},
+		{"starter", "the starter model of its recordings", made("starter", "CHECK=1")},
 		{"race", "go test -race ./...", func(t *tally) error { return tests(t, "-race", "-timeout=6m", "./...") }},
 		{"cut", "power cuts at 50,000 moments", cut},
 		{"field", "updates on loop devices", made("field", "KILLS=20")},
 		{"nspawn", "units and their sandboxes", made("nspawn")},
 		{"layout", "cards of all boards", made("layout")},
 		{"storm", "power cuts on emulated boards", made("storm", "N=12")},
+		{"faults", "faults of a device", made("faults", "FAULTSFLAGS=-short")},
 		{"fuzz", "every parser, shortly", func(t *tally) error { return fuzz(t, *budget) }},
 	}
 	var total tally

@@ -3,14 +3,14 @@
 # until it is killed. Works as root with cgroup v1 or v2.
 set -eu
 root=$1
-name=holdfast-test-$$
+name=${HOLDFAST_BOOT:-holdfast-test-$$} # of the control group
 mounts=$(awk '$3 == "cgroup" || $3 == "cgroup2" { print $3 "," $2 "," $4 }' /proc/mounts)
 
 # A control group of its own in every hierarchy, which the namespace then shows as the whole.
 for mount in $mounts; do
 	at=${mount#*,}
 	at=${at%%,*}/$name
-	mkdir "$at"
+	mkdir -p "$at"
 	for inherited in cpuset.cpus cpuset.mems; do # cgroup v1 starts these empty
 		[ ! -e "$at/$inherited" ] || [ "${mount%%,*}" = cgroup2 ] || cat "$at/../$inherited" >"$at/$inherited"
 	done
@@ -20,7 +20,7 @@ done
 inside='
 root=$1 mounts=$2
 mount --make-rprivate /
-mount --bind "$root" "$root"
+mount --rbind "$root" "$root" # with what is mounted in it
 cd "$root"
 mount -t proc proc proc
 mount -t sysfs sysfs sys

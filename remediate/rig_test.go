@@ -110,7 +110,7 @@ func (r *rig) alerts() []string {
 				words = append(words, fmt.Sprint(m["rule"]))
 			}
 			if key, _ := m["key"].(map[string]any); key != nil {
-				for _, name := range []string{"source", "sensor", "mount", "interface", "unit"} {
+				for _, name := range []string{"source", "sensor", "device", "mount", "interface", "unit"} {
 					if key[name] != nil {
 						words = append(words, fmt.Sprint(key[name]))
 					}

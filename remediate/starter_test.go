@@ -11,6 +11,7 @@ import (
 
 	"holdfast/collectors"
 	"holdfast/remediate"
+	"holdfast/remediate/forest"
 )
 
 func TestTheStarterSetCompiles(t *testing.T) {
@@ -43,6 +44,33 @@ func TestTheRulesInTheDocumentCompile(t *testing.T) {
 	}
 }
 
+func TestTheStarterModelIsAdmittedAndItsClassesAreInTheCatalogueOfFaults(t *testing.T) {
+	text, err := os.ReadFile("../packaging/models/starter.hfm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := newRig(t).Model(text, nil); err != nil {
+		t.Error(err)
+	}
+	m, err := forest.Read(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics, err := os.ReadFile("../packaging/models/metrics")
+	if err != nil || !slices.Equal(m.Metrics, strings.Fields(string(metrics))) {
+		t.Errorf("its metrics are %v, which packaging/models/metrics does not have: %v", m.Metrics, err)
+	}
+	catalogue, err := os.ReadFile("../docs/faults.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, class := range m.Classes {
+		if i != m.Normal && !strings.Contains(string(catalogue), "\n| `"+class+"` |") {
+			t.Errorf("docs/faults.md does not have %s", class)
+		}
+	}
+}
+
 // A machine is what a board's sources say, round by round.
 type machine struct {
 	noise                            *rand.Rand
@@ -50,6 +78,8 @@ type machine struct {
 	carrier, synchronised, answering bool
 	unit, verdict                    string // the unit's state, and where the way to the cloud ends
 	restarts, since                  int
+	stuck                            string
+	cooling                          float64
 }
 
 func wellMachine() *machine {
@@ -77,6 +107,11 @@ func (m *machine) round(uptime time.Duration) []collectors.Sample {
 		sample("units", "pump.service", "active", strings.HasPrefix(m.unit, "active"), "state", m.unit, "restarts_count", m.restarts, "since_seconds", m.since),
 		sample("units", "ssh.service", "active", true, "state", "active/running", "restarts_count", 1, "since_seconds", uptime.Seconds()),
 		sample("w1", "28-aa", "temperature_celsius", near(20, 1)),
+		sample("cooling", "pwm-fan", "state_ratio", 0.5),
+		sample("cooling", "thermal-cpufreq-0", "state_ratio", m.cooling),
+	}
+	if m.stuck != "" {
+		all[len(all)-3] = sample("w1", "28-aa", "fault", m.stuck)
 	}
 	loss := 0.0
 	if m.verdict == "gateway" {
@@ -126,6 +161,8 @@ func TestEachRuleOfTheStarterSetRaisesOnceAnEpisodeRemindsAndClears(t *testing.T
 		{rule: "hot", key: "cpu-thermal", episode: func(m *machine, _ time.Duration) { m.hot = 85 }, lasts: 7 * time.Hour, reminds: 1},
 		{rule: "carrier-flapping", key: "eth0", episode: func(m *machine, at time.Duration) { m.carrier = every(at, 30*time.Second) }, lasts: time.Hour},
 		{rule: "sensor-silent", key: "w1 28-bb", episode: func(m *machine, _ time.Duration) { m.answering = false }, lasts: 25 * time.Hour, reminds: 1},
+		{rule: "sensor-stuck", key: "w1 28-aa", episode: func(m *machine, _ time.Duration) { m.stuck = "stuck" }, lasts: 9 * time.Minute},
+		{rule: "throttled", key: "thermal-cpufreq-0", episode: func(m *machine, _ time.Duration) { m.cooling = 0.25 }, lasts: 7 * time.Hour, reminds: 1},
 		{rule: "crash-loop", key: "pump.service", lasts: 7 * time.Hour, reminds: 1, episode: func(m *machine, at time.Duration) {
 			if every(at, time.Minute) {
 				m.restarts, m.since = m.restarts+1, 0
@@ -164,6 +201,21 @@ func TestEachRuleOfTheStarterSetRaisesOnceAnEpisodeRemindsAndClears(t *testing.T
 			}
 		})
 	}
+}
+
+// That a unit ends at once is over soon after it does not any more; that it did so is told for ten minutes.
+func TestAUnitEndsAsSoonAsItIsStarted(t *testing.T) {
+	r := newRig(t, starter(t)...)
+	r.Link(true, 0, "")
+	m := wellMachine()
+	m.live(r, 0, time.Hour, nil)
+	r.want("before")
+	m.live(r, 0, 40*time.Second, func(m *machine, _ time.Duration) { m.restarts, m.since = m.restarts+1, 0 })
+	r.want("during", "raised crash-loop pump.service", "raised unit-cycles pump.service")
+	m.live(r, 0, 2*time.Minute, nil)
+	r.want("soon after", "cleared unit-cycles pump.service")
+	m.live(r, 0, 20*time.Minute, nil)
+	r.want("after", "cleared crash-loop pump.service")
 }
 
 func TestTheConnectionToTheCloudFlaps(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"compress/gzip"
 	"fmt"
 	"io"
 	"os"
@@ -22,13 +23,13 @@ func newModel(c *connection) *cobra.Command {
 		Long: `model makes forests of decision trees from recorded measures in which each row has a label, and shows what they are worth on
 others. Data is CSV with a line of names. The columns dev, t, label, fault_no, rep and since say where a row comes from and are
 never features; all others are measures. A row counts once the window before it is full, from 4 s into a fault on, and from 9 s
-after one on.`,
+after one on. A file that ends in .gz is decompressed.`,
 		Example: `  holdfastctl model train --data a.csv --data b.csv --label label --group dev --window 8 --seed 1 --out m.hfm
   holdfastctl model eval --model m.hfm --data c.csv --label label
   holdfastctl model explain --model m.hfm --data c.csv --at 27
   holdfastctl model info m.hfm`,
 	}
-	cmd.AddCommand(newModelTrain(c), newModelImport(c), newModelEval(c), newModelExplain(c), newModelInfo(c))
+	cmd.AddCommand(newModelRecord(c), newModelTrain(c), newModelImport(c), newModelEval(c), newModelExplain(c), newModelInfo(c))
 	return cmd
 }
 
@@ -39,18 +40,29 @@ func readTables(files []string, label, group string) ([]*train.Table, error) {
 	}
 	var tables []*train.Table
 	for _, name := range files {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		t, err := train.ReadTable(f, name, label, group)
-		f.Close()
+		t, err := readTable(name, label, group)
 		if err != nil {
 			return nil, hinted(err, "a recording is CSV: a line of names, and numbers or nothing in each column of a measure (docs/models.md)")
 		}
 		tables = append(tables, t)
 	}
 	return tables, nil
+}
+
+// readTable reads one file, which may be compressed by gzip.
+func readTable(name, label, group string) (*train.Table, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var in io.Reader = f
+	if strings.HasSuffix(name, ".gz") {
+		if in, err = gzip.NewReader(f); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return train.ReadTable(in, name, label, group)
 }
 
 // readModel reads a model, and has it prove its golden rows.

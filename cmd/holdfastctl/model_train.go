@@ -21,7 +21,7 @@ import (
 )
 
 func newModelTrain(c *connection) *cobra.Command {
-	var data []string
+	var data, metrics []string
 	var label, group, normal, out string
 	var window int
 	var o train.Options
@@ -38,6 +38,7 @@ The same data and seed make the same bytes.`,
 	}
 	f := cmd.Flags()
 	f.StringArrayVar(&data, "data", nil, "`FILE` of CSV; may come more than once")
+	f.StringSliceVar(&metrics, "metrics", nil, "comma-separated `COLUMNS` that are measures, in the model's order (default all)")
 	f.StringVar(&label, "label", "label", "the `COLUMN` that says what a row is")
 	f.StringVar(&group, "group", train.ByEvent, "the `COLUMN` by which parts are held out, such as dev; event: by event")
 	f.StringVar(&normal, "normal", "normal", "the `LABEL` of rows without a fault")
@@ -60,6 +61,14 @@ The same data and seed make the same bytes.`,
 		tables, err := readTables(data, label, column)
 		if err != nil {
 			return err
+		}
+		for _, t := range tables {
+			if len(metrics) == 0 {
+				break
+			}
+			if err := t.Arrange(metrics); err != nil {
+				return err
+			}
 		}
 		set, err := train.NewSet(tables, window, nil, normal)
 		if err != nil {

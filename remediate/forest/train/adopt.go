@@ -10,7 +10,7 @@ import (
 // rows, and golden rows. The draft has its window already.
 func Adopt(d *forest.Draft, tables []*Table) error {
 	for _, t := range tables {
-		if err := t.arrange(d.Metrics); err != nil {
+		if err := t.Arrange(d.Metrics); err != nil {
 			return err
 		}
 	}

@@ -31,7 +31,7 @@ type Reason struct {
 func Explain(m *forest.Model, tables []*Table, device string, at float64) ([]Explained, error) {
 	list := []Explained{}
 	for _, t := range tables {
-		if err := t.arrange(m.Metrics); err != nil {
+		if err := t.Arrange(m.Metrics); err != nil {
 			return nil, err
 		}
 		windows, last := map[string]*forest.Window{}, map[string]forest.Verdict{}

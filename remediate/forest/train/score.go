@@ -89,7 +89,7 @@ type Score struct {
 // Evaluate has a model judge the samples of tables.
 func Evaluate(m *forest.Model, tables []*Table) (*Score, error) {
 	for _, t := range tables {
-		if err := t.arrange(m.Metrics); err != nil {
+		if err := t.Arrange(m.Metrics); err != nil {
 			return nil, err
 		}
 	}
@@ -117,8 +117,8 @@ func Evaluate(m *forest.Model, tables []*Table) (*Score, error) {
 	return out, nil
 }
 
-// arrange puts a table's metrics into the order of a model's, and leaves others out.
-func (t *Table) arrange(metrics []string) error {
+// Arrange puts a table's metrics into the order of a model's, and leaves others out.
+func (t *Table) Arrange(metrics []string) error {
 	from := make([]int, len(metrics))
 	for i, name := range metrics {
 		if from[i] = slices.Index(t.Metrics, name); from[i] < 0 {

@@ -33,6 +33,7 @@ do_install() {
 	install -d -m 0750 ${D}${sysconfdir}/holdfast/rules.d ${D}${sysconfdir}/holdfast/playbooks.d
 	install -d -m 0755 ${D}${datadir}/holdfast/playbooks.d
 	install -m 0644 $p/playbooks.d/*.toml ${D}${datadir}/holdfast/playbooks.d/
+	install -D -m 0644 $p/models/starter.hfm ${D}${datadir}/holdfast/models/starter.hfm
 	install -d -m 0755 ${D}${sysconfdir}/holdfast/boards.d
 	install -m 0640 $p/rules.d/*.epl ${D}${sysconfdir}/holdfast/rules.d/
 	install -m 0640 $p/holdfast.toml ${D}${sysconfdir}/holdfast/holdfast.toml
