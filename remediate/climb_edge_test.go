@@ -119,6 +119,9 @@ func TestASilentSourceIsNoHelp(t *testing.T) {
 		{"of another unit", leakBook, func(r *rig) { r.take(unit("b.service", 20)) }},
 		{"of one of two measures", strings.Replace(whole, "unitMemory > 100", "cpuUtilization >= 0, unitMemory > 100", 1),
 			func(r *rig) { r.take(sample("cpu", "", "busy_ratio", 0.1)) }},
+		{"of a pattern", strings.Replace(leakBook, `symptom = "select unit from UnitState(memory_bytes > 100)"`,
+			`symptom = "select b.unit as unit from pattern [every a=UnitState -> b=UnitState(unit = a.unit)] where b.memory_bytes > 100"`, 1),
+			func(r *rig) { r.take(sample("units", "app.service", "active", 1), unit("b.service", 20)) }},
 		{"without the measure", leakBook, func(r *rig) { r.take(sample("units", "app.service", "active", 1)) }},
 	} {
 		r := repaired(t, leakRules, tt.book)

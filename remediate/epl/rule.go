@@ -130,6 +130,9 @@ func (r *Rule) arrive(vals []Value) {
 // Unsure reports whether it cannot be said of an event of the rule's stream that it passes the filter, nor that it does not: something
 // that is asked for is null. Of a pattern it is false.
 func (r *Rule) Unsure(vals []Value) (unsure bool) {
+	if r.matcher != nil {
+		return false
+	}
 	r.env.ev = vals
 	for i := range r.conds {
 		switch v := r.conds[i].v(&r.env); {
