@@ -23,7 +23,7 @@ type fault struct {
 	// lacks says what this kernel does not have for it; nil for a fault that any has.
 	lacks func(d *device) string
 	// gone reports whether the fault is there no more; before is the mark from before it was injected.
-	gone func(ctx context.Context, d *device, before mark) bool
+	gone func(d *device, before mark) bool
 }
 
 // ordered is a fault in the application: it is told to misbehave, and stops when its unit is started anew.
@@ -33,12 +33,12 @@ func ordered(name string) fault {
 			return d.order(order{name, strength})
 		},
 		end: func(ctx context.Context, d *device) error { return d.mend(ctx) },
-		gone: func(ctx context.Context, d *device, before mark) bool {
+		gone: func(d *device, before mark) bool {
 			if name == "disk_full" {
 				_, err := os.Stat(d.inside(appCache + "/junk"))
 				return errors.Is(err, os.ErrNotExist)
 			}
-			now := d.mark(ctx)
+			now := d.mark()
 			if name == "crash_loop" {
 				return now.app != 0 && time.Since(now.since) > 4*time.Second
 			}
@@ -67,7 +67,7 @@ var catalogue = []fault{
 	ordered("proc_storm"),
 	ordered("crash_loop"),
 	{name: "net_down", repairable: true, begin: unplug, end: plug,
-		gone:  func(_ context.Context, d *device, _ mark) bool { return !d.b.wire.hangs() },
+		gone:  func(d *device, _ mark) bool { return !d.b.wire.hangs() },
 		lacks: func(d *device) string { return reason(d.b.wire.carrier(true)) }},
 	onWire("net_loss", func(w *weather, strength float64) { w.loss = between(strength, 0.15, 0.5) }),
 	onWire("net_slow", func(w *weather, strength float64) {

@@ -93,7 +93,6 @@ Restart=always
 RestartSec=1
 OOMPolicy=continue
 TasksMax=400
-CPUAccounting=yes
 [Install]
 WantedBy=multi-user.target
 `
@@ -195,8 +194,7 @@ func (d *device) install(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		text := strings.ReplaceAll(string(b), "SHARE", fmt.Sprintf("%.2f", 0.65*d.limit.cores))
-		if err := put(filepath.Join(d.root, "etc/holdfast/playbooks.d", name), text); err != nil {
+		if err := put(filepath.Join(d.root, "etc/holdfast/playbooks.d", name), string(b)); err != nil {
 			return err
 		}
 	}
@@ -358,14 +356,20 @@ type mark struct {
 	since time.Time
 }
 
-func (d *device) mark(ctx context.Context) (m mark) {
-	out, err := d.run(ctx, "systemctl", "show", "-P", "MainPID", appUnit)
-	if err != nil {
-		return m
-	}
-	m.app, _ = strconv.Atoi(out)
-	if st, err := os.Stat(d.inside("/proc/" + out)); err == nil {
-		m.since = st.ModTime()
+// mark looks for the application without running anything on the device, which would be measured there.
+func (d *device) mark() (m mark) {
+	all, _ := os.ReadDir(d.v.proc)
+	for _, e := range all {
+		dir := d.v.proc + "/" + e.Name()
+		if name, err := os.ReadFile(dir + "/comm"); err != nil || text(name) != filepath.Base(appPath) {
+			continue
+		}
+		st, err := os.Stat(dir)
+		pid, numeric := strconv.Atoi(e.Name())
+		if err != nil || numeric != nil || m.app != 0 && st.ModTime().After(m.since) {
+			continue // a process that it has just made has its name for a moment
+		}
+		m = mark{app: pid, since: st.ModTime()}
 	}
 	return m
 }

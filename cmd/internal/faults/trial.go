@@ -52,8 +52,8 @@ type pace struct {
 var (
 	recorded = pace{fault: [2]time.Duration{13 * time.Second, 18 * time.Second}, repairable: [2]time.Duration{13 * time.Second, 18 * time.Second},
 		calm: [2]time.Duration{14 * time.Second, 20 * time.Second}, start: 20 * time.Second}
-	judged = pace{fault: [2]time.Duration{25 * time.Second, 30 * time.Second}, repairable: [2]time.Duration{75 * time.Second, 75 * time.Second},
-		calm: [2]time.Duration{10 * time.Second, 15 * time.Second}, start: 25 * time.Second, settle: 45 * time.Second}
+	judged = pace{fault: [2]time.Duration{18 * time.Second, 22 * time.Second}, repairable: [2]time.Duration{75 * time.Second, 75 * time.Second},
+		calm: [2]time.Duration{9 * time.Second, 12 * time.Second}, start: 20 * time.Second, settle: 45 * time.Second}
 	hurried = pace{fault: [2]time.Duration{15 * time.Second, 15 * time.Second}, repairable: [2]time.Duration{45 * time.Second, 45 * time.Second},
 		calm: [2]time.Duration{4 * time.Second, 6 * time.Second}, start: 12 * time.Second, settle: 15 * time.Second}
 )
@@ -152,7 +152,7 @@ func (t *trial) recorder(ctx context.Context, name string) error {
 
 // inject has one fault, and waits until all is well again.
 func (t *trial) inject(ctx context.Context, p pace, f fault, rep int, strength float64, rnd *rand.Rand) error {
-	before := t.d.mark(ctx)
+	before := t.d.mark()
 	r := injected{Device: t.d.id, Fault: f.name, Strength: strength, Rep: rep, At: time.Now(), Load: loadNow()}
 	fmt.Fprintf(t.labels, "label %s\n", f.name)
 	if err := f.begin(ctx, t.d, strength, rnd); err != nil {
@@ -168,7 +168,7 @@ func (t *trial) inject(ctx context.Context, p pace, f fault, rep int, strength f
 		if t.o.record != "" || !f.repairable {
 			continue
 		}
-		if !r.Mended && time.Since(r.At) > 4*time.Second && f.gone(ctx, t.d, before) {
+		if !r.Mended && time.Since(r.At) > 4*time.Second && f.gone(t.d, before) {
 			r.Mended = true
 			fmt.Fprintln(t.labels, "normal")
 		}
@@ -177,7 +177,7 @@ func (t *trial) inject(ctx context.Context, p pace, f fault, rep int, strength f
 		}
 	}
 	if !r.Mended {
-		r.Mended = f.repairable && f.gone(ctx, t.d, before)
+		r.Mended = f.repairable && f.gone(t.d, before)
 	}
 	err := f.end(ctx, t.d)
 	fmt.Fprintln(t.labels, "normal")
