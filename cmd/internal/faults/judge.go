@@ -122,7 +122,7 @@ func percent(part, whole int) float64 {
 // print writes the table, and last a line for machines. The error says which figure was missed.
 func (s *sheet) print(out io.Writer, skipped []string) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "\nFAULT\tINJECTED\tNAMED RIGHT\tBY\tELSE\tFIRST ALERT s\tREPAIRED\tBY\n")
+	fmt.Fprintf(w, "\nFAULT\tINJECTED\tNAMED RIGHT\tBY\tELSE\tFIRST ALERT s\tREPAIRED\tDEEDS\n")
 	for _, f := range catalogue {
 		t := s.kinds[f.name]
 		if t == nil {
