@@ -35,10 +35,11 @@ type Diagnosis struct {
 
 	values  map[string]any // of the match that named it
 	from    *alert
-	told    bool   // what would be done, or that a person is to do what is left
-	asked   bool   // the latter
-	refused string // why it is not repaired now
-	vain    int    // times in a row that a deed was begun and refused
+	opened  time.Time // by the clock that intervals are measured with
+	told    bool      // what would be done, or that a person is to do what is left
+	asked   bool      // the latter
+	refused string    // why it is not repaired now
+	vain    int       // times in a row that a deed was begun and refused
 
 	refusal  string // that was told last
 	refusals int    // that were told
@@ -65,7 +66,7 @@ func (c *chart) named(now time.Time, d *Diagnosis, quiet bool) {
 	if !c.room(d.Fault) {
 		return
 	}
-	d.Since = now.Round(0).UTC()
+	d.Since, d.opened = now.Round(0).UTC(), now
 	c.open = append(c.open, d)
 	if !quiet {
 		c.tell("diagnosis", d.body("named"))

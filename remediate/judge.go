@@ -18,6 +18,10 @@ const (
 	episodeConfidence = 0.7
 )
 
+// ruledFor is how long the forest is silent about all else after a rule has named a fault: what it sees then is likely the same. A fault
+// that lasts for days, such as a sensor that is stuck, does not silence it for days.
+const ruledFor = 10 * time.Minute
+
 // A judge has a forest name faults by the rows of DeviceStatus.
 type judge struct {
 	model *forest.Model
@@ -222,7 +226,10 @@ func (r *Rules) ruleOn(now time.Time, features []float32) {
 			r.chart.over("it is not seen any more", false, mine)
 		}
 	}
-	if j.streak < episodeRows || r.chart.has(func(d *Diagnosis) bool { return d.By == ByForest || d.ruled() }) {
+	class := j.model.Classes[v.Class]
+	if j.streak < episodeRows || r.chart.has(func(d *Diagnosis) bool {
+		return d.By == ByForest || d.ruled() && (d.Fault == class || now.Sub(d.opened) < ruledFor)
+	}) {
 		return
 	}
 	j.spared = 0

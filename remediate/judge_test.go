@@ -160,6 +160,17 @@ func TestRulesComeFirst(t *testing.T) {
 	r.diagnosed("a rule names it", "over cpu_hog forest", "named app_busy rule")
 	r.rows(10, 100, 20, 0)
 	r.diagnosed("the forest leaves it")
+	r.rows(11*60, 100, 20, 0)
+	r.diagnosed("it lasts: the forest sees another fault, too", "named cpu_hog forest")
+	r.rows(1, 95, 20, 0)
+	r.diagnosed("its alert is over", "over app_busy rule")
+}
+
+func TestTheForestSpeaksAgainWhereTheAlertIsOver(t *testing.T) {
+	r := judged(t, file(`@name('busy') @repair('app_busy') select cpuUtilization as percent from DeviceStatus(cpuUtilization > 99);
+		@name('calm') @clear('busy') select * from DeviceStatus(cpuUtilization < 99)`))
+	r.rows(10, 100, 20, 0)
+	r.told = nil
 	r.rows(1, 95, 20, 0)
 	r.diagnosed("the alert is over, and the forest still sees it", "over app_busy rule", "named cpu_hog forest")
 }
