@@ -33,7 +33,7 @@ type step struct {
 func main() {
 	strict := flag.Bool("strict", false, "a skipped test is a failure")
 	only := flag.String("only", "", "comma-separated steps, for working on one of them")
-	budget := flag.Duration("fuzz", 90*time.Second, "time for all fuzz targets together")
+	budget := flag.Duration("fuzz", 60*time.Second, "time for all fuzz targets together")
 	flag.Parse()
 	steps := []step{
 		{"format", "gofmt -l", format},
@@ -59,7 +59,7 @@ func main() {
 		{"field", "updates on loop devices", made("field", "KILLS=20")},
 		{"nspawn", "units and their sandboxes", made("nspawn")},
 		{"layout", "cards of all boards", made("layout")},
-		{"storm", "power cuts on emulated boards", made("storm", "N=12")},
+		{"storm", "power cuts on emulated boards", made("storm", "N=8")},
 		{"faults", "faults of a device", made("faults", "FAULTSFLAGS=-short")},
 		{"fuzz", "every parser, shortly", func(t *tally) error { return fuzz(t, *budget) }},
 	}

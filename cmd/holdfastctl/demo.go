@@ -49,7 +49,7 @@ Exit codes: 0 all of it happened, 1 something did not; the table says what.`,
 		if err != nil {
 			return err
 		}
-		o.Board, o.Leak = []string{self, "demo", "board"}, []string{self, "demo", "leak", strconv.Itoa(demo.LeakStep)}
+		o.Board, o.Leak = []string{self, "demo", "board"}, []string{self, "demo", "leak", strconv.Itoa(demo.LeakStep), "0"}
 		if f.Changed("cut") && (o.Cut < demo.ShortestCut || o.Cut > demo.LongestCut) {
 			return usage("--cut %s: wants %s to %s", o.Cut, demo.ShortestCut, demo.LongestCut)
 		}
@@ -95,16 +95,20 @@ func newDemoBoard() *cobra.Command {
 // newDemoLeak is a process that the demo has the agent look after.
 func newDemoLeak() *cobra.Command {
 	return &cobra.Command{
-		Use:    "leak BYTES",
-		Short:  "Be the service that takes so many bytes ten times a second, once it is told to",
+		Use:    "leak STEP BALLAST",
+		Short:  "Be the service that has BALLAST bytes, and takes STEP more ten times a second, once it is told to",
 		Hidden: true,
-		Args:   cobra.ExactArgs(1),
+		Args:   cobra.ExactArgs(2),
 		RunE: deed(func(cmd *cobra.Command, words []string) error {
-			step, err := strconv.Atoi(words[0])
-			if err != nil || step < 0 || step > 64<<20 {
-				return usage("%s: wants 0 to 67108864 bytes", words[0])
+			var bytes [2]int
+			for i, word := range words {
+				n, err := strconv.Atoi(word)
+				if err != nil || n < 0 || n > 64<<20 {
+					return usage("%s: wants 0 to 67108864 bytes", word)
+				}
+				bytes[i] = n
 			}
-			return demo.Leak(cmd.Context(), step)
+			return demo.Leak(cmd.Context(), bytes[0], bytes[1])
 		}),
 	}
 }

@@ -33,9 +33,10 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	if len(os.Args) == 3 && os.Args[1] == "leak" {
-		step, _ := strconv.Atoi(os.Args[2]) // ours
-		if err := demo.Leak(context.Background(), step); err != nil {
+	if len(os.Args) == 4 && os.Args[1] == "leak" {
+		step, _ := strconv.Atoi(os.Args[2]) // ours, as the next
+		ballast, _ := strconv.Atoi(os.Args[3])
+		if err := demo.Leak(context.Background(), step, ballast); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -70,7 +71,7 @@ func short(t *testing.T, out io.Writer) demo.Options {
 		t.Fatal(err)
 	}
 	o := demo.Options{Out: out, Log: io.Discard, Version: "test", Cut: 2 * time.Second, Board: []string{self, "board"},
-		Leak: []string{self, "leak", strconv.Itoa(demo.LeakStep)}}
+		Leak: []string{self, "leak", strconv.Itoa(demo.LeakStep), "0"}}
 	r, err := made()
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -15,6 +16,29 @@ const supported = true
 
 // leakSignal has the leaking program begin.
 const leakSignal = syscall.SIGUSR1
+
+// grab takes memory from the kernel and writes to each page: one that nobody wrote to is not taken. It is not Go's to give back.
+func grab(size int) ([]byte, error) {
+	if size == 0 {
+		return nil, nil
+	}
+	b, err := syscall.Mmap(-1, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		return nil, fmt.Errorf("take %d bytes: %w", size, err)
+	}
+	for i := 0; i < size; i += os.Getpagesize() {
+		b[i] = 1
+	}
+	return b, nil
+}
+
+// drop gives back what grab took.
+func drop(b []byte) error {
+	if b == nil {
+		return nil
+	}
+	return syscall.Munmap(b)
+}
 
 // boot starts an agent in this process: of the real machine, but for its lines. It may do nothing to the machine.
 func boot(s settings) (*device, error) {

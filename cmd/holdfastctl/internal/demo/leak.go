@@ -7,8 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
-	"runtime"
-	"runtime/debug"
 	"time"
 
 	"holdfast/cmd/holdfastctl/internal/message"
@@ -23,47 +21,42 @@ const (
 	leakBurst = 20 << 20
 )
 
-// Leak is a program that works with some memory, and from a signal on takes step bytes each leakPause and never gives them back. It
-// returns when ctx ends.
-func Leak(ctx context.Context, step int) error {
+// Leak is a program that has ballast bytes and works with some memory beside, and from a signal on takes step bytes each leakPause and never
+// gives them back. It returns when ctx ends.
+func Leak(ctx context.Context, step, ballast int) error {
 	begin := make(chan os.Signal, 1) // one is enough
 	signal.Notify(begin, leakSignal)
 	defer signal.Stop(begin)
 	tick := time.NewTicker(leakPause)
 	defer tick.Stop()
-	var kept [][]byte
+	if _, err := grab(ballast); err != nil {
+		return err
+	}
 	var work []byte
 	leaking, taken := false, 0
-	for n := 0; ; n++ {
+	for n := 0; ; {
 		select {
 		case <-ctx.Done():
-			runtime.KeepAlive(kept)
-			runtime.KeepAlive(work)
 			return nil
 		case <-begin:
 			leaking = true
 		case <-tick.C:
-			switch n % 60 { // every six seconds, for two
+			var err error
+			switch n++; n % 60 { // every six seconds, for two
 			case 20:
-				work = written(rand.IntN(leakBurst))
+				work, err = grab(rand.IntN(leakBurst))
 			case 40:
-				work = nil
-				debug.FreeOSMemory()
+				err = drop(work)
 			}
-			if leaking && taken+step <= leakMost {
-				kept, taken = append(kept, written(step)), taken+step
+			if leaking && taken+step <= leakMost && err == nil {
+				_, err = grab(step)
+				taken += step
+			}
+			if err != nil {
+				return err
 			}
 		}
 	}
-}
-
-// written returns memory that is really taken: a page that nobody wrote to is not.
-func written(size int) []byte {
-	b := make([]byte, size)
-	for i := 0; i < len(b); i += 4096 {
-		b[i] = 1
-	}
-	return b
 }
 
 // leakModel knows a leak of a unit's memory. It is made of recordings of this program (leak_test.go).
@@ -73,17 +66,17 @@ var leakModel []byte
 
 // leakRules raise an alert about a unit's memory. They do not say what is wrong: that is left to the model.
 const leakRules = `@name('unit-memory') @severity('warning') @description('{unit} has {megabytes} MB')
-select unit, memory_bytes / 1000000 as megabytes from UnitState(memory_bytes > 60000000);
+select unit, memory_bytes / 1000000 as megabytes from UnitState(memory_bytes > 100000000);
 
 @name('unit-memory-again') @clear('unit-memory')
-select unit from UnitState(memory_bytes < 40000000);
+select unit from UnitState(memory_bytes < 90000000);
 `
 
 // leakPlaybook restarts the unit that has so much.
 const leakPlaybook = `fault = "mem_leak"
 help = "a unit takes memory without end"
-precondition = "select unit from UnitState(memory_bytes > 60000000)"
-symptom = "select unit from UnitState(memory_bytes > 60000000)"
+precondition = "select unit from UnitState(memory_bytes > 100000000)"
+symptom = "select unit from UnitState(memory_bytes > 100000000)"
 windows = 3
 [[rung]]
 name = "restart"
