@@ -55,7 +55,7 @@ func main() {
 		}},
 		{"starter", "the starter model of its recordings", made("starter", "CHECK=1")},
 		{"race", "go test -race ./...", func(t *tally) error { return tests(t, "-race", "-timeout=6m", "./...") }},
-		{"cut", "power cuts at 50,000 moments", cut},
+		{"cut", "power cuts at 30,000 moments", cut},
 		{"field", "updates on loop devices", made("field", "KILLS=20")},
 		{"nspawn", "units and their sandboxes", made("nspawn")},
 		{"layout", "cards of all boards", made("layout")},
@@ -102,7 +102,7 @@ func main() {
 
 // cut sweeps through updates without the race detector, which makes it ten times as slow.
 func cut(t *tally) error {
-	if err := os.Setenv("HOLDFAST_CUT_STATES", "50000"); err != nil {
+	if err := os.Setenv("HOLDFAST_CUT_STATES", "30000"); err != nil {
 		return err
 	}
 	defer os.Unsetenv("HOLDFAST_CUT_STATES")

@@ -50,6 +50,7 @@ type Diagnosis struct {
 // likely were it as usual (of a forest), or how many times farther off it is than is tolerated (of a habit).
 type Reason struct {
 	Measure string  `json:"measure"`
+	Stat    string  `json:"stat,omitempty"` // of a forest: the mean, std or slope (a row) of its window that is farthest from usual
 	Value   float64 `json:"value"`
 	Usual   float64 `json:"usual"`
 	Weight  float64 `json:"weight"`

@@ -237,11 +237,32 @@ func (r *Rules) ruleOn(now time.Time, features []float32) {
 	d := &Diagnosis{Fault: j.model.Classes[v.Class], By: ByForest, Confidence: float64(v.Confidence), Model: j.short}
 	reasons, count := j.model.Explain(features, v.Class)
 	for _, reason := range reasons[:count] {
-		d.Reasons = append(d.Reasons, Reason{Measure: j.model.Metrics[reason.Metric], Value: float64(reason.Value),
-			Usual: float64(reason.Usual), Weight: rounded(float64(reason.Drop))})
+		r := j.reason(features, reason.Metric)
+		r.Weight = rounded(float64(reason.Drop))
+		d.Reasons = append(d.Reasons, r)
 	}
 	r.chart.named(now, d, false)
 	r.o.Log.Warn("fault named", "fault", d.Fault, "by", d.By, "confidence", rounded(d.Confidence), "because", strings.Join(measures(d.Reasons), " "))
+}
+
+// reason tells of a metric the one of its features that is farthest from usual, in widths of the range that was seen in training: of a leak
+// that has just begun the slope, and not the mean.
+func (j *judge) reason(features []float32, metric int) Reason {
+	best, most := Reason{Measure: j.model.Metrics[metric]}, float32(-1)
+	for i, f := range j.model.Features {
+		if f.Metric != metric {
+			continue
+		}
+		off := max(features[i]-f.Median, f.Median-features[i])
+		if width := f.High - f.Low; width > 0 {
+			off /= width
+		}
+		if off > most {
+			most = off
+			best.Stat, best.Value, best.Usual = strings.TrimPrefix(f.Stat.String(), "_"), float64(features[i]), float64(f.Median)
+		}
+	}
+	return best
 }
 
 func measures(reasons []Reason) []string {

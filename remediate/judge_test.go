@@ -84,7 +84,7 @@ func TestThreeVerdictsThatAgreeAreADiagnosis(t *testing.T) {
 	r.rows(1, 95, 20, 0)
 	first := r.told[0]
 	reasons, _ := first["reasons"].([]any)
-	if len(reasons) != 1 || fmt.Sprint(reasons[0]) != "map[measure:cpuUtilization usual:10 value:95 weight:1]" || first["confidence"].(float64) < 0.99 || len(first["model"].(string)) != 12 {
+	if len(reasons) != 1 || fmt.Sprint(reasons[0]) != "map[measure:cpuUtilization stat:mean usual:10 value:95 weight:1]" || first["confidence"].(float64) < 0.99 || len(first["model"].(string)) != 12 {
 		t.Errorf("evidence: %v", first)
 	}
 	r.diagnosed("three", "named cpu_hog forest")
@@ -99,6 +99,9 @@ func TestThreeVerdictsThatAgreeAreADiagnosis(t *testing.T) {
 	r.rows(8, 10, 20, 0)
 	r.diagnosed("it is gone", "over cpu_hog forest")
 	r.rows(8, 10, 20, 2)
+	if reasons := fmt.Sprint(r.told[len(r.told)-1]["reasons"]); !strings.Contains(reasons, "measure:memoryUtilization stat:slope usual:0 value:2") {
+		t.Errorf("a leak's reasons: %s", reasons)
+	}
 	r.diagnosed("another", "named mem_leak forest")
 	r.rows(6, 95, 20, 0)
 	r.diagnosed("one after the other", "over mem_leak forest", "named cpu_hog forest")

@@ -171,7 +171,7 @@ func faultLine(d agent.Diagnosis, now time.Time) string {
 		line += " " + d.Rule
 	}
 	for i, r := range d.Reasons {
-		line += fmt.Sprintf("%s %s %.4g (usually %.4g)", []string{":", ",", ","}[min(i, 2)], r.Measure, r.Value, r.Usual)
+		line += fmt.Sprintf("%s %s %.4g (usually %.4g)", []string{":", ",", ","}[min(i, 2)], strings.TrimSpace(r.Stat+" "+r.Measure), r.Value, r.Usual)
 	}
 	return line
 }

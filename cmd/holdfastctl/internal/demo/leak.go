@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"strings"
 	"time"
 
 	"holdfast/cmd/holdfastctl/internal/message"
@@ -94,6 +95,7 @@ type diagnosis struct {
 	Model      string  `json:"model"`
 	Reasons    []struct {
 		Measure string  `json:"measure"`
+		Stat    string  `json:"stat"`
 		Value   float64 `json:"value"`
 		Usual   float64 `json:"usual"`
 	} `json:"reasons"`
@@ -148,13 +150,13 @@ func (s *stage) heal(ctx context.Context) (string, error) {
 	}
 	s.tell.fact("diagnosis", "%s at %.2f, by model %s", message.Clean(d.Fault, 40), d.Confidence, message.Clean(d.Model, 12))
 	for _, r := range d.Reasons {
-		s.tell.fact("", "because %s is %s, and usually %s", message.Clean(r.Measure, 40), short(r.Value), short(r.Usual))
+		s.tell.fact("", "because the %s of %s is %s, and usually %s", message.Clean(r.Stat, 10), message.Clean(r.Measure, 40), short(r.Value), short(r.Usual))
 	}
 	told := 0
 	if err := s.await(ctx, "the end of the repair", func() bool {
 		for ; told < len(w.repairs); told++ {
 			if r := w.repairs[told]; r.Phase != "helped" {
-				s.tell.fact(message.Clean(r.Phase, 10), "%s", message.Clean(r.Do+" "+r.Reason+r.Error, 100))
+				s.tell.fact(message.Clean(r.Phase, 10), "%s", message.Clean(strings.TrimSpace(r.Do+" "+r.Reason+r.Error), 100))
 			}
 		}
 		return told > 0 && (w.repairs[told-1].Phase == "helped" || w.repairs[told-1].Phase == "not_helped" || w.repairs[told-1].Phase == "failed")
