@@ -56,7 +56,7 @@ func main() {
 		{"starter", "the starter model of its recordings", made("starter", "CHECK=1")},
 		{"race", "go test -race ./...", func(t *tally) error { return tests(t, "-race", "-timeout=6m", "./...") }},
 		{"cut", "power cuts at 30,000 moments", cut},
-		{"field", "updates on loop devices", made("field", "KILLS=20")},
+		{"field", "updates on loop devices", made("field", "KILLS=12")},
 		{"nspawn", "units and their sandboxes", made("nspawn")},
 		{"layout", "cards of all boards", made("layout")},
 		{"storm", "power cuts on emulated boards", made("storm", "N=8")},

@@ -71,7 +71,6 @@ func ReadTable(in io.Reader, name, label, group string) (*Table, error) {
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		line, _ := r.FieldPos(0)
 		if err == nil && len(t.Rows) == maxRows {
 			err = fmt.Errorf("more than %d rows", maxRows)
 		}
@@ -80,6 +79,7 @@ func ReadTable(in io.Reader, name, label, group string) (*Table, error) {
 		}
 		row, err := c.row(record)
 		if err != nil {
+			line, _ := r.FieldPos(0) // of a record that was read
 			return nil, fmt.Errorf("%w: %s:%d: %w", ErrData, name, line, err)
 		}
 		t.Rows = append(t.Rows, row)
