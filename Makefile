@@ -40,7 +40,7 @@ demo: ## see it work on this machine, within a minute
 	@go run ./cmd/holdfastctl demo
 
 # Built and then run, because `go run` would add a line of its own after the last.
-test: ## every check, with the race detector and a little fuzzing, in about a quarter of an hour
+test: ## every check, with the race detector and a little fuzzing, in less than half an hour
 	@mkdir -p bin && go build -o bin/test .ci/*.go && bin/test $(TESTFLAGS)
 
 # As root on Debian: it mounts a file system of its own, and measures collectd and node_exporter beside the agent.
@@ -78,7 +78,7 @@ lab-try: build $(DIST)/holdfast_$(VERSION)_arm64.deb ## the board of the lab, an
 	@go build -o bin/story ./cmd/internal/story && bin/story -deb $(DIST)/holdfast_$(VERSION)_arm64.deb -try
 
 # As root on Debian. FAULTSFLAGS='-short' is some three minutes, '-only cpu_hog,net_loss' some of them, '-record DIR' records rows.
-faults: build deb-$(NATIVE) ## inject real faults into a device in namespaces, and see what the agent names and repairs; about an hour (as root)
+faults: build deb-$(NATIVE) ## inject real faults into a device in namespaces, and see what the agent names and repairs; an hour by reckoning (as root)
 	@CGO_ENABLED=0 go build -o bin/faults ./cmd/internal/faults && \
 		bin/faults -deb $(DIST)/holdfast_$(VERSION)_$(NATIVE).deb $(FAULTSFLAGS)
 

@@ -28,7 +28,7 @@ func (r Runner) unit(ctx context.Context, p Program) (Ending, error) {
 	hold, release := context.WithCancel(context.WithoutCancel(ctx)) // who gives up must still be able to stop the unit
 	defer release()
 	enough := time.AfterFunc(stray, release)
-	conn, err := r.dial(hold)
+	conn, err := Dial(hold, r.Bus)
 	if err != nil {
 		return Ending{}, fmt.Errorf("%w: %w", errNoBus, err)
 	}
@@ -93,12 +93,13 @@ func (r Runner) await(ctx context.Context, conn *systemd.Conn, name string, l Li
 	}
 }
 
-func (r Runner) dial(ctx context.Context) (*systemd.Conn, error) {
+// Dial connects to systemd over the bus at an address, empty for the system's.
+func Dial(ctx context.Context, address string) (*systemd.Conn, error) {
 	return systemd.NewConnection(func() (*dbus.Conn, error) {
 		var bus *dbus.Conn
 		var err error
-		if r.Bus != "" {
-			bus, err = dbus.Dial(r.Bus, dbus.WithContext(ctx))
+		if address != "" {
+			bus, err = dbus.Dial(address, dbus.WithContext(ctx))
 		} else {
 			bus, err = dbus.SystemBusPrivate(dbus.WithContext(ctx))
 		}

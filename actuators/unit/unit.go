@@ -5,15 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
 	"strings"
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/dbus"
-	"github.com/godbus/dbus/v5"
 
 	"holdfast/actuators"
+	"holdfast/actuators/confined"
 	"holdfast/board"
 )
 
@@ -175,18 +173,5 @@ func (s Systemd) dial(ctx context.Context) (*systemd.Conn, error) {
 	if s.Address == "" {
 		return systemd.NewWithContext(ctx)
 	}
-	return systemd.NewConnection(func() (*dbus.Conn, error) {
-		bus, err := dbus.Dial(s.Address, dbus.WithContext(ctx))
-		if err != nil {
-			return nil, err
-		}
-		if err = bus.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Getuid()))}); err == nil {
-			err = bus.Hello()
-		}
-		if err != nil {
-			bus.Close()
-			return nil, err
-		}
-		return bus, nil
-	})
+	return confined.Dial(ctx, s.Address)
 }

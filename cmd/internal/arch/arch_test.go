@@ -46,7 +46,7 @@ var plan = map[string]string{
 	"collectors/sensors":  "collectors collectors/doubt",
 	"collectors/i2c":      "collectors collectors/doubt board",
 	"actuators/relay":     "actuators board",
-	"actuators/unit":      "actuators board",
+	"actuators/unit":      "actuators actuators/confined board",
 	"actuators/confined":  "board",
 	"actuators/script":    "actuators actuators/confined board",
 	"actuators/clean":     "actuators board/strict",

@@ -192,7 +192,7 @@ func (a *application) save(_ context.Context, rnd *rand.Rand) {
 			break
 		}
 	}
-	_ = f.Sync()
+	_ = f.Sync() // a disk that is full is the fault that is injected
 	f.Close()
 	os.Remove(name)
 }
